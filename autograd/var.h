@@ -1,0 +1,84 @@
+// Reverse-mode differentiation: a Var is a tensor with a place in the graph that made it.
+// Every op makes a Node that knows its inputs and how to turn the gradients of its outputs into the
+// gradients of its inputs. Node creation order is a topological order, so backward() walks the
+// reachable nodes by falling sequence number. Read next: ops.h.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace switchyard {
+
+struct Node;
+using Grads = std::vector<Tensor>;  // one for each input, in order; an undefined Tensor = no gradient
+
+class Var {
+ public:
+  Var() = default;                                          // undefined
+  explicit Var(Tensor data, bool requires_grad = false);    // a leaf
+  bool defined() const { return impl_ != nullptr; }
+  const Tensor& data() const { return impl_->data; }
+  void set_data(Tensor t) { impl_->data = std::move(t); }   // parameters only: optimizer, loading
+  // Accumulated gradient of a leaf; undefined until the first backward.
+  const Tensor& grad() const { return impl_->grad; }
+  void set_grad(Tensor g) { impl_->grad = std::move(g); }
+  bool requires_grad() const { return impl_ && (impl_->requires_grad || impl_->node); }
+  const Shape& shape() const { return data().shape(); }
+  int64_t dim(int i) const { return data().dim(i); }
+  Var detach() const { return Var(data()); }
+
+  struct Impl {
+    Tensor data, grad;
+    bool requires_grad = false;
+    std::shared_ptr<Node> node;  // who made it; null for leaves
+    int output = 0;              // which output of that node
+  };
+  const std::shared_ptr<Impl>& impl() const { return impl_; }
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+// Options of a node.
+struct NodeOptions {
+  // Runs in backward even when no gradient reached its outputs (they count as zeros): for nodes with a
+  // collective inside, which every rank must join.
+  bool always_run = false;
+};
+
+// One output. backward: gradient of the output -> gradients of the inputs. Capture tensors, never a Var.
+// Outside of a graph (NoGrad, or no input requires a gradient and not always_run) only the value is kept.
+Var make_node(const char* name, Tensor output, std::vector<Var> inputs,
+              std::function<Grads(const Tensor&)> backward, NodeOptions options = {});
+// Several outputs; gradients that did not arrive are undefined (zeros with always_run).
+std::vector<Var> make_node(const char* name, std::vector<Tensor> outputs, std::vector<Var> inputs,
+                           std::function<Grads(const Grads&)> backward, NodeOptions options = {});
+
+// Adds d(sum_i <root_i, seed_i>)/d(leaf) to the grad of every leaf that requires one. An undefined seed
+// means ones. Frees what the nodes saved as soon as they have run.
+void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds = {});
+inline void backward(const Var& root) { backward(std::vector<Var>{root}); }
+
+bool grad_enabled();  // of this thread
+struct NoGrad {       // no graph is built while one is alive
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  bool previous;
+};
+struct EnableGrad {   // the opposite, inside a checkpointed backward
+  EnableGrad();
+  ~EnableGrad();
+  bool previous;
+};
+
+// Activation checkpointing (Chen et al. 2016): forward keeps only the inputs; backward runs fn again and
+// differentiates that. fn must do the same each time: random numbers are keyed by site, integer decisions
+// are replayed by the caller's recorder. Parameters that fn uses get their gradients as usual.
+std::vector<Var> checkpoint(const std::function<std::vector<Var>(const std::vector<Var>&)>& fn,
+                            const std::vector<Var>& inputs);
+
+}  // namespace switchyard

@@ -1,0 +1,35 @@
+// Mesh: how R ranks are cut into axes, and Topology: which ranks share a node. Values, made from flags
+// (specs/hmoe 2.12): E >= R puts E/R experts on each rank; E < R makes R/E groups of E ranks, each with one
+// expert, so that the ranks e, e+E, e+2E, ... hold replicas of expert e.
+#pragma once
+#include "dist/comm.h"
+
+namespace switchyard::dist {
+
+struct Topology {
+  int ranks = 1, ranks_per_node = 1;
+  int node_of(int rank) const { return rank / ranks_per_node; }
+  Level level(int a, int b) const {
+    return a == b ? Level::Rank : node_of(a) == node_of(b) ? Level::Node : Level::Cluster;
+  }
+};
+
+struct ExpertLayout {           // where the experts of one set live
+  int num_experts = 1, ranks = 1;
+  int group_size() const { return num_experts < ranks ? num_experts : ranks; }     // ranks of one exchange
+  int replicas() const { return ranks / group_size(); }
+  int num_local() const { return num_experts / group_size(); }
+  int first_expert(int rank) const { return rank % group_size() * num_local(); }   // global index
+};
+// Throws UserError unless one of E, R is a multiple of the other.
+ExpertLayout expert_layout(int num_experts, int ranks);
+
+struct Mesh {
+  Comm world;      // all ranks
+  Comm expert;     // the ranks of this rank's exchange group
+  Comm replicas;   // the ranks that hold the same experts
+  ExpertLayout layout;
+};
+Mesh make_mesh(const Comm& world, int num_experts);  // collective
+
+}  // namespace switchyard::dist

@@ -1,0 +1,95 @@
+// ForwardContext: everything a forward pass needs beyond its input. Created for each pass by the model;
+// there is no other hidden state. The stream is [rows, d] with row b * T + t; only attention knows B and T.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "autograd/var.h"
+#include "tensor/rng.h"
+
+namespace switchyard {
+
+// Which rows the stream has. Replaceable: a method may move rows to other ranks and back.
+struct RowLayout {
+  int64_t batch = 0, time = 0;  // rows = batch * time
+  Tensor padding;               // u8 [rows], 1 = padding; undefined = none
+};
+
+struct NamedLoss {
+  std::string name;  // "gate"
+  double weight;
+  Var value;         // [1], unweighted, of this rank
+};
+
+// What a method measured in this pass: vectors by name, e.g. "decoder/1/moe/tokens_per_expert". Added up
+// over micro-batches and summed over ranks by the trainer before logging.
+using Statistics = std::map<std::string, std::vector<double>>;
+
+// Integer decisions (routing, plans) in the order they were made. Activation checkpointing records them in
+// the first pass and replays them in the second; routing can be saved and replayed the same way.
+struct DecisionRecorder {
+  std::vector<std::vector<int64_t>> log;
+  size_t next = 0;
+  bool replaying = false;
+  // Recording: keeps `made()` and returns it. Replaying: returns the recorded one without calling made.
+  template <class F>
+  std::vector<int64_t> decide(F&& made) {
+    if (replaying) return log.at(next++);
+    log.push_back(made());
+    return log.back();
+  }
+};
+
+struct KeyValue { Tensor k, v; };                     // [B, T_so_far, H*D]
+struct DecodeState {                                  // incremental decoding: one token per call
+  int64_t position = 0;                               // of the next token
+  std::map<std::string, KeyValue> cache;              // by attention path
+  void reorder(const std::vector<int64_t>& index);    // beam search: sentence i continues old sentence index[i]
+};
+
+// Draws recorded elsewhere, for tests: site -> values. A site that is present is used instead of Philox.
+using InjectedDraws = std::map<std::string, Tensor>;
+
+struct ForwardContext {
+  bool training = false;
+  int64_t update = 0, micro_batch = 0;
+  uint64_t seed = 1;
+  int rank = 0;                        // world rank: part of the random key
+  std::string path;                    // where we are in the model: "decoder/3/moe"; see Scope
+  RowLayout layout;                    // of the stream now passing
+  RowLayout source_layout;             // of the encoder output, for cross-attention
+  Tensor token_ids;                    // i64 [rows] of the stream
+  DecodeState* decode = nullptr;       // set while generating
+  std::vector<NamedLoss> losses;
+  Statistics statistics;
+  bool recomputing = false;            // second pass of a checkpointed block: do not count statistics again
+  DecisionRecorder* recorder = nullptr;
+  const InjectedDraws* injected = nullptr;
+
+  RandomStream random(const std::string& site) const {  // keyed by path/site
+    return random_stream(seed, path.empty() ? site : path + "/" + site, update, micro_batch, rank);
+  }
+  std::string site(const std::string& name) const { return path.empty() ? name : path + "/" + name; }
+  void add_loss(const std::string& name, double weight, const Var& value) {
+    losses.push_back({name, weight, value});
+  }
+  void count(const std::string& name, const std::vector<double>& values);  // adds to statistics[path/name]
+};
+
+// Scope s(ctx, "moe"): appends a component to ctx.path for the lifetime of s.
+class Scope {
+ public:
+  Scope(ForwardContext& ctx, const std::string& component) : ctx_(ctx), length_(ctx.path.size()) {
+    ctx.path += (ctx.path.empty() ? "" : "/") + component;
+  }
+  ~Scope() { ctx_.path.resize(length_); }
+  Scope(const Scope&) = delete;
+
+ private:
+  ForwardContext& ctx_;
+  size_t length_;
+};
+
+}  // namespace switchyard

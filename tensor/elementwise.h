@@ -1,0 +1,35 @@
+// The functions f and df of every elementwise op, shared by host and device: from one functor follow
+// the CPU loop, the CUDA kernel and the gradient. exp, log and erf are our own (vmath.h): they give the
+// same bits in a vector register and in a scalar tail, on every instruction set.
+#pragma once
+#include "tensor/vmath.h"
+
+namespace switchyard {
+
+struct Relu {  // y = max(x, 0)
+  template <class T> HD static T f(T x) { return x > 0 ? x : T(0); }
+  template <class T> HD static T df(T x, T) { return x > 0 ? T(1) : T(0); }
+};
+struct Gelu {  // y = x Phi(x), the exact form with erf
+  template <class T> HD static T f(T x) {
+    return T(0.5) * x * (T(1) + vmath::erf(x * T(0.70710678118654752440)));
+  }
+  template <class T> HD static T df(T x, T) {
+    const T phi = T(0.39894228040143267794) * vmath::exp(T(-0.5) * x * x);
+    return T(0.5) * (T(1) + vmath::erf(x * T(0.70710678118654752440))) + x * phi;
+  }
+};
+struct Sigmoid {  // y = 1 / (1 + e^-x)
+  template <class T> HD static T f(T x) { return T(1) / (T(1) + vmath::exp(-x)); }
+  template <class T> HD static T df(T, T y) { return y * (T(1) - y); }
+};
+struct Tanh {
+  template <class T> HD static T f(T x) { return vmath::tanh(x); }
+  template <class T> HD static T df(T, T y) { return T(1) - y * y; }
+};
+
+// name(kernel), Functor: adding an op is one functor above and one line here.
+#define SWITCHYARD_UNARY_OPS(X) X(relu) X(gelu) X(sigmoid) X(tanh)
+#define SWITCHYARD_UNARY_FUNCTORS(X) X(relu, Relu) X(gelu, Gelu) X(sigmoid, Sigmoid) X(tanh, Tanh)
+
+}  // namespace switchyard
