@@ -1,0 +1,52 @@
+// Options of every training app: how long, how often, where to.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace switchyard {
+
+struct TrainConfig {
+  int ranks = 0, ranks_per_node = 0;
+  int64_t seed = 1, max_update = 1000, update_freq = 1;
+  std::string precision = "fp32", ddp_backend = "no_shard", reduction = "tree";
+
+  std::string save_dir, resume, restore_file;
+  bool overwrite = false, no_save = false, async_write = false;
+  int64_t save_interval_updates = 500, keep_interval_updates = -1;
+
+  int64_t validate_interval_updates = 500, log_interval = 100;
+  std::string best_checkpoint_metric = "loss", log_format = "simple";
+  bool dry_run = false;
+
+  template <class V>
+  void visit(V&& v) {
+    v.group("Run");
+    v(ranks, "ranks", "ranks R; 0 = one for each MPI process");
+    v(ranks_per_node, "ranks-per-node", "ranks that share a node; 0 = from the machine");
+    v(seed, "seed", "seed of initial values, data order and every random draw");
+    v(max_update, "max-update", "stop after this many updates");
+    v(update_freq, "update-freq", "micro-batches of a rank summed into one update");
+    v(precision, "dtype", "arithmetic of training", {"fp32"});
+    v(ddp_backend, "ddp-backend", "how replicated parameters are kept", {"no_shard"});
+    v(reduction, "reduction", "sums over ranks: tree = same bits at every process count", {"tree"});
+    v(dry_run, "dry-run", "print layout, parameters, memory and the first batch, then stop");
+    v.group("Checkpoints and logs");
+    v(save_dir, "save-dir", "run folder; empty = runs/<app>-<date>-<time>");
+    v(resume, "resume", "latest, best, or a checkpoint folder: go on as if never stopped");
+    v(restore_file, "restore-file", "start a new run from the parameters of this checkpoint");
+    v(overwrite, "overwrite", "replace the run that --save-dir holds");
+    v(no_save, "no-save", "write no checkpoints");
+    v(async_write, "write-checkpoints-asynchronously", "write while training goes on");
+    v(save_interval_updates, "save-interval-updates", "updates between checkpoints; 0 = only the last");
+    v(keep_interval_updates, "keep-interval-updates", "checkpoints to keep, besides best and last; -1 = all");
+    v(validate_interval_updates, "validate-interval-updates", "updates between validations; 0 = only the last");
+    v(best_checkpoint_metric, "best-checkpoint-metric", "lowest value on the validation set is best",
+      {"loss", "nll_loss"});
+    v(log_interval, "log-interval", "updates between log records");
+    v(log_format, "log-format", "progress on standard error", {"simple", "none"});
+    v.refused("fp16", "half precision is not supported");
+    v.refused("memory-efficient-fp16", "half precision is not supported");
+  }
+};
+
+}  // namespace switchyard
