@@ -18,22 +18,25 @@ namespace switchyard {
 // One option, type-erased: what flags.cpp needs to parse and print it.
 struct Option {
   std::string name, help, group;
-  std::string default_text;
+  std::string all_names;  // "precision,dtype": the name, then its aliases
+  std::string default_text, type_name;
   bool is_bool = false;
-  std::vector<std::string> choices;                     // empty = any
-  std::function<void(const std::string&)> parse;        // throws UserError with a one-line reason
-  std::function<std::string()> print;                   // current value as text
-  bool is_text = false;                                 // quoted in TOML
-  bool given = false;                                   // set by preset, file or command line
+  std::vector<std::string> choices;               // empty = any
+  std::function<void(const std::string&)> parse;  // throws UserError with a one-line reason
+  std::function<std::string()> print;             // current value as text
+  bool is_text = false;                           // quoted in TOML
+  bool given = false;                             // set by preset, file or command line
 };
 
 // The visitor that config structs see: v(field, name, help), v(field, name, help, {choices}), v.group("Title").
+// A nested struct is visited by calling its visit(v). Aliases follow the name: v(dtype, "precision,dtype", ...).
 class OptionList {
  public:
   void group(const std::string& title) { group_ = title; }
   template <class T>
   void operator()(T& field, const std::string& name, const std::string& help,
-                  std::vector<std::string> choices = {});   // T: int, int64_t, double, bool, std::string, std::optional of those
+                  std::vector<std::string> choices =
+                      {});  // T: int, int64_t, double, bool, std::string, std::optional of those
   // An option of the reference that changes nothing here: accepted with a note.
   void accepted(const std::string& name, const std::string& why);
   // An option whose feature is not there yet: refused with this reason.
@@ -47,7 +50,7 @@ class OptionList {
 };
 
 struct ParseResult {
-  std::optional<int> exit_code;  // --help and --version were printed: stop with this code
+  std::optional<int> exit_code;    // --help and --version were printed: stop with this code
   std::vector<std::string> notes;  // accepted-and-ignored options, for the banner
 };
 
@@ -55,8 +58,13 @@ struct ParseResult {
 using Presets = std::map<std::string, std::map<std::string, std::string>>;
 
 // Parses args into the fields behind `list`. about: the first line of --help. Throws UserError.
-ParseResult parse_flags(OptionList& list, const std::vector<std::string>& args, const std::string& app,
-                        const std::string& about, const Presets& presets = {});
+ParseResult parse_flags(OptionList& list, const std::vector<std::string>& args,
+                        const std::string& app, const std::string& about,
+                        const Presets& presets = {});
+
+// Sets one option by name or alias; origin ("preset tiny: ", "config.toml:3: ", "") opens the error line.
+void assign_option(OptionList& list, const std::string& name, const std::string& text,
+                   const std::string& origin);
 
 // All options as valid TOML (tables by group are not used: flat keys), readable with --config.
 std::string to_toml(const OptionList& list);
