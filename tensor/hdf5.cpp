@@ -1,126 +1,17 @@
-// HDF5 files: the C API behind one lock. An Id closes its handle; ok() turns a negative result into an
-// Error with the innermost reason HDF5 gives. Object times are not tracked, so equal contents give equal
-// bytes. Sizes read from a file are checked against the file before anything is allocated.
+// HDF5 files: groups and numbers. Object times are not tracked, so equal contents give equal bytes.
+// Sizes read from a file are checked against the file before anything is allocated.
 #include "tensor/hdf5.h"
 
 #include <algorithm>
 #include <limits>
-#include <mutex>
 #include <system_error>
-#include <utility>
 
-#include <hdf5.h>
 #include <unistd.h>
 
+#include "tensor/hdf5_handles.h"
+
 namespace switchyard {
-namespace {
-
-// The library is not thread-safe: one lock for the process, taken by every public function.
-struct Locked {
-  static std::recursive_mutex& mutex() {
-    static std::recursive_mutex m;
-    return m;
-  }
-  std::lock_guard<std::recursive_mutex> guard{mutex()};
-  Locked() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }  // errors become exceptions, not prints
-};
-
-std::string hdf5_reason() {
-  std::string reason;
-  auto first = [](unsigned, const H5E_error2_t* e, void* out) -> herr_t {
-    auto& text = *static_cast<std::string*>(out);
-    if (text.empty() && e->desc) text = e->desc;
-    return 0;
-  };
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, first, &reason);
-  return reason.empty() ? "no reason given" : reason;
-}
-
-// Where we are, for error messages
-struct Place {
-  const std::string& file;
-  const std::string& path;
-  template <class T>
-  T ok(T result, const char* call) const {
-    if (result < 0) throw Error(concat(file, ": ", path, ": ", call, " failed: ", hdf5_reason()));
-    return result;
-  }
-  [[noreturn]] void fail(const std::string& why) const {
-    throw Error(concat(file, ": ", path, ": ", why));
-  }
-};
-
-class Id {
- public:
-  using Close = herr_t (*)(hid_t);
-  Id(hid_t id, Close close) : id_(id), close_(close) {}
-  Id(Id&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
-  ~Id() {
-    if (id_ >= 0) close_(id_);
-  }
-  operator hid_t() const { return id_; }
-
- private:
-  hid_t id_;
-  Close close_;
-};
-
-hid_t memory_type(DType t) {
-  switch (t) {
-    case DType::F32:
-      return H5T_NATIVE_FLOAT;
-    case DType::F64:
-      return H5T_NATIVE_DOUBLE;
-    case DType::BF16:
-      return H5T_NATIVE_UINT16;
-    case DType::I32:
-      return H5T_NATIVE_INT32;
-    case DType::I64:
-      return H5T_NATIVE_INT64;
-    case DType::U8:
-      return H5T_NATIVE_UINT8;
-  }
-  return -1;
-}
-hid_t file_type(DType t) {
-  switch (t) {
-    case DType::F32:
-      return H5T_IEEE_F32LE;
-    case DType::F64:
-      return H5T_IEEE_F64LE;
-    case DType::BF16:
-      return H5T_STD_U16LE;
-    case DType::I32:
-      return H5T_STD_I32LE;
-    case DType::I64:
-      return H5T_STD_I64LE;
-    case DType::U8:
-      return H5T_STD_U8LE;
-  }
-  return -1;
-}
-
-Id make_space(const Shape& shape, const Place& at) {
-  std::vector<hsize_t> dims(shape.begin(), shape.end());
-  hid_t id = dims.empty() ? H5Screate(H5S_SCALAR)
-                          : H5Screate_simple(int(dims.size()), dims.data(), nullptr);
-  return {at.ok(id, "H5Screate"), H5Sclose};
-}
-
-Id string_type(size_t size, const Place& at) {
-  Id type(at.ok(H5Tcopy(H5T_C_S1), "H5Tcopy"), H5Tclose);
-  at.ok(H5Tset_size(type, size), "H5Tset_size");
-  at.ok(H5Tset_cset(type, H5T_CSET_UTF8), "H5Tset_cset");
-  if (size != H5T_VARIABLE) at.ok(H5Tset_strpad(type, H5T_STR_NULLPAD), "H5Tset_strpad");
-  return type;
-}
-
-Id open_dataset(hid_t file, const Place& at) {
-  return {at.ok(H5Dopen2(file, at.path.c_str(), H5P_DEFAULT), "H5Dopen"), H5Dclose};
-}
-Id open_object(hid_t file, const Place& at) {
-  return {at.ok(H5Oopen(file, at.path.c_str(), H5P_DEFAULT), "H5Oopen"), H5Oclose};
-}
+namespace hdf5 {
 
 Shape shape_of(hid_t dataset, const Place& at) {
   Id space(at.ok(H5Dget_space(dataset), "H5Dget_space"), H5Sclose);
@@ -137,7 +28,6 @@ Shape shape_of(hid_t dataset, const Place& at) {
   return Shape(dims.begin(), dims.end());
 }
 
-// A damaged header may claim a huge extent: compare with what the file can hold before allocating.
 void check_extent(hid_t file, hid_t dataset, int64_t bytes, const Place& at) {
   hsize_t size = 0;
   at.ok(H5Fget_filesize(file, &size), "H5Fget_filesize");
@@ -149,35 +39,8 @@ void check_extent(hid_t file, hid_t dataset, int64_t bytes, const Place& at) {
   if (bytes > room) at.fail(concat("claims ", bytes, " bytes, more than the file can hold"));
 }
 
-DType dtype_of(hid_t dataset, const Place& at) {
-  Id type(at.ok(H5Dget_type(dataset), "H5Dget_type"), H5Tclose);
-  const size_t size = H5Tget_size(type);
-  const H5T_class_t kind = H5Tget_class(type);
-  if (kind == H5T_FLOAT && size == 4) return DType::F32;
-  if (kind == H5T_FLOAT && size == 8) return DType::F64;
-  if (kind == H5T_ENUM && size == 1) return DType::U8;  // a boolean of h5py
-  if (kind != H5T_INTEGER || size > 8) at.fail("its type is neither f32, f64 nor an integer");
-  const bool is_signed = H5Tget_sign(type) == H5T_SGN_2;
-  if (size == 2 && !is_signed && H5Aexists(dataset, "dtype") > 0) return DType::BF16;
-  if (size == 1 && !is_signed) return DType::U8;
-  return size < 4 || (size == 4 && is_signed) ? DType::I32 : DType::I64;
-}
-
-Id open_attribute(hid_t object, const Place& at, const std::string& name) {
-  Id attr(at.ok(H5Aopen(object, name.c_str(), H5P_DEFAULT), ("H5Aopen " + name).c_str()), H5Aclose);
-  Id space(at.ok(H5Aget_space(attr), "H5Aget_space"), H5Sclose);
-  if (H5Sget_simple_extent_npoints(space) != 1)
-    at.fail(concat("attribute ", name, " is no scalar"));
-  return attr;
-}
-
-H5T_class_t class_of(hid_t attr, const Place& at) {
-  Id type(at.ok(H5Aget_type(attr), "H5Aget_type"), H5Tclose);
-  return H5Tget_class(type);
-}
-
 // Groups above `path`, without time stamps
-void make_parents(hid_t file, const Place& at) {
+static void make_parents(hid_t file, const Place& at) {
   Id plan(at.ok(H5Pcreate(H5P_GROUP_CREATE), "H5Pcreate"), H5Pclose);
   at.ok(H5Pset_obj_track_times(plan, false), "H5Pset_obj_track_times");
   for (size_t slash = at.path.find('/', 1); slash != std::string::npos;
@@ -203,51 +66,40 @@ Id create_dataset(hid_t file, hid_t type, hid_t space, hid_t plan, const Place& 
           H5Dclose};
 }
 
-void set_attribute(hid_t object, const Place& at, const std::string& name, hid_t type, hid_t memory,
-                   const void* value) {
-  if (H5Aexists(object, name.c_str()) > 0) at.ok(H5Adelete(object, name.c_str()), "H5Adelete");
-  Id space = make_space({}, at);
-  Id attr(
-      at.ok(H5Acreate2(object, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), "H5Acreate"),
-      H5Aclose);
-  at.ok(H5Awrite(attr, memory, value), "H5Awrite");
+}  // namespace hdf5
+
+using namespace hdf5;
+namespace {
+
+// By DType, in the order of the enum
+hid_t memory_type(DType t) {
+  const hid_t types[] = {H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE, H5T_NATIVE_UINT16,
+                         H5T_NATIVE_INT32, H5T_NATIVE_INT64,  H5T_NATIVE_UINT8};
+  return types[int(t)];
+}
+hid_t file_type(DType t) {
+  const hid_t types[] = {H5T_IEEE_F32LE, H5T_IEEE_F64LE, H5T_STD_U16LE,
+                         H5T_STD_I32LE,  H5T_STD_I64LE,  H5T_STD_U8LE};
+  return types[int(t)];
 }
 
-void set_string(hid_t object, const Place& at, const std::string& name, const std::string& value) {
-  Id type = string_type(std::max<size_t>(value.size(), 1), at);
-  set_attribute(object, at, name, type, type, value.c_str());
-}
-
-std::string without_padding(std::string s, H5T_str_t padding) {
-  s.resize(std::min(s.size(), s.find('\0')));
-  if (padding == H5T_STR_SPACEPAD) s.resize(s.find_last_not_of(' ') + 1);
-  return s;
-}
-
-// n strings of fixed or variable length, through read(memory type, buffer)
-std::vector<std::string> strings_from(hid_t type, int64_t n, hid_t space, const Place& at,
-                                      const std::function<herr_t(hid_t, void*)>& read) {
-  if (H5Tget_class(type) != H5T_STRING) at.fail("holds no text");
-  std::vector<std::string> strings;
-  if (at.ok(H5Tis_variable_str(type), "H5Tis_variable_str")) {
-    std::vector<char*> pointers(size_t(n), nullptr);
-    at.ok(read(type, pointers.data()), "reading strings");
-    for (const char* p : pointers) strings.emplace_back(p ? p : "");
-    H5Dvlen_reclaim(type, space, H5P_DEFAULT, pointers.data());
-    return strings;
-  }
+DType dtype_of(hid_t dataset, const Place& at) {
+  Id type(at.ok(H5Dget_type(dataset), "H5Dget_type"), H5Tclose);
   const size_t size = H5Tget_size(type);
-  std::string buffer(size_t(n) * size, '\0');
-  at.ok(read(type, buffer.data()), "reading strings");
-  for (int64_t i = 0; i < n; ++i)
-    strings.push_back(without_padding(buffer.substr(size_t(i) * size, size), H5Tget_strpad(type)));
-  return strings;
+  const H5T_class_t kind = H5Tget_class(type);
+  if (kind == H5T_FLOAT && size == 4) return DType::F32;
+  if (kind == H5T_FLOAT && size == 8) return DType::F64;
+  if (kind == H5T_ENUM && size == 1) return DType::U8;  // a boolean of h5py
+  if (kind != H5T_INTEGER || size > 8) at.fail("its type is neither f32, f64 nor an integer");
+  const bool is_signed = H5Tget_sign(type) == H5T_SGN_2;
+  if (size == 2 && !is_signed && H5Aexists(dataset, "dtype") > 0) return DType::BF16;
+  if (size == 1 && !is_signed) return DType::U8;
+  return size < 4 || (size == 4 && is_signed) ? DType::I32 : DType::I64;
 }
 
 }  // namespace
 
 Hdf5File Hdf5File::create(const std::string& file) {
-  Locked lock;
   const std::string root = "/";
   const Place at{file, root};
   Id access(at.ok(H5Pcreate(H5P_FILE_ACCESS), "H5Pcreate"), H5Pclose);
@@ -281,7 +133,6 @@ Hdf5File::~Hdf5File() {
 }
 
 void Hdf5File::close() {
-  Locked lock;
   const std::string root = "/";
   const Place at{name_, root};
   at.ok(H5Fflush(id_, H5F_SCOPE_LOCAL), "H5Fflush");
@@ -298,7 +149,6 @@ bool Hdf5File::exists(const std::string& path) const {
 }
 
 std::vector<std::string> Hdf5File::datasets(const std::string& group) const {
-  Locked lock;
   const Place at{name_, group};
   Id start = open_object(id_, at);
   std::vector<std::string> names;
@@ -317,7 +167,6 @@ std::vector<std::string> Hdf5File::datasets(const std::string& group) const {
 }
 
 std::vector<std::string> Hdf5File::children(const std::string& group) const {
-  Locked lock;
   const Place at{name_, group};
   Id start = open_object(id_, at);
   std::vector<std::string> names;
@@ -331,26 +180,29 @@ std::vector<std::string> Hdf5File::children(const std::string& group) const {
 }
 
 Shape Hdf5File::shape(const std::string& path) const {
-  Locked lock;
   const Place at{name_, path};
   return shape_of(open_dataset(id_, at), at);
 }
 
 DType Hdf5File::dtype(const std::string& path) const {
-  Locked lock;
   const Place at{name_, path};
   return dtype_of(open_dataset(id_, at), at);
 }
 
+int64_t Hdf5File::offset(const std::string& path) const {
+  const Place at{name_, path};
+  const haddr_t where = H5Dget_offset(open_dataset(id_, at));
+  return where == HADDR_UNDEF ? -1 : int64_t(where);
+}
+
 void Hdf5File::write(const std::string& path, const Tensor& t) {
-  Locked lock;
   const Place at{name_, path};
   Id space = make_space(t.shape(), at);
   Id set = create_dataset(id_, file_type(t.dtype()), space, dataset_plan(at), at);
   if (t.numel() > 0)
     at.ok(H5Dwrite(set, memory_type(t.dtype()), H5S_ALL, H5S_ALL, H5P_DEFAULT, t.raw()),
           "H5Dwrite");
-  if (t.dtype() == DType::BF16) set_string(set, at, "dtype", "bf16");
+  if (t.dtype() == DType::BF16) set_text(set, at, "dtype", "bf16");
 }
 
 Tensor Hdf5File::read(const std::string& path) const {
@@ -365,7 +217,6 @@ Tensor Hdf5File::read(const std::string& path) const {
 }
 
 Tensor Hdf5File::read_rows(const std::string& path, int64_t first, int64_t count) const {
-  Locked lock;
   const Place at{name_, path};
   Id set = open_dataset(id_, at);
   Shape part = shape_of(set, at);
@@ -398,37 +249,8 @@ std::string Hdf5File::read_bytes(const std::string& path) const {
   return std::string(reinterpret_cast<const char*>(t.raw()), size_t(t.numel()));
 }
 
-void Hdf5File::write_strings(const std::string& path, const std::vector<std::string>& s) {
-  Locked lock;
-  const Place at{name_, path};
-  std::vector<const char*> pointers;
-  for (const auto& text : s) pointers.push_back(text.c_str());
-  Id type = string_type(H5T_VARIABLE, at);
-  Id space = make_space({int64_t(s.size())}, at);
-  Id plan = dataset_plan(at);
-  at.ok(H5Pset_fill_time(plan, H5D_FILL_TIME_IFSET),
-        "H5Pset_fill_time");  // variable length needs it
-  Id set = create_dataset(id_, type, space, plan, at);
-  if (!s.empty())
-    at.ok(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()), "H5Dwrite");
-}
-
-std::vector<std::string> Hdf5File::read_strings(const std::string& path) const {
-  Locked lock;
-  const Place at{name_, path};
-  Id set = open_dataset(id_, at);
-  Id type(at.ok(H5Dget_type(set), "H5Dget_type"), H5Tclose);
-  Id space(at.ok(H5Dget_space(set), "H5Dget_space"), H5Sclose);
-  const int64_t n = numel_of(shape_of(set, at));
-  check_extent(id_, set, n, at);
-  return strings_from(type, n, space, at, [&](hid_t memory, void* buffer) {
-    return H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, buffer);
-  });
-}
-
 void Hdf5File::write_virtual(const std::string& path, const Shape& shape, DType dtype,
                              const std::vector<VirtualSource>& sources) {
-  Locked lock;
   const Place at{name_, path};
   if (shape.empty()) at.fail("a virtual dataset needs at least one dimension");
   Id space = make_space(shape, at);
@@ -454,90 +276,7 @@ void Hdf5File::write_virtual(const std::string& path, const Shape& shape, DType 
         "H5Pset_virtual");
   }
   Id set = create_dataset(id_, file_type(dtype), space, plan, at);
-  if (dtype == DType::BF16) set_string(set, at, "dtype", "bf16");
-}
-
-bool Hdf5File::has_attr(const std::string& path, const std::string& name) const {
-  Locked lock;
-  const Place at{name_, path};
-  return at.ok(H5Aexists(open_object(id_, at), name.c_str()), "H5Aexists") > 0;
-}
-
-std::vector<std::string> Hdf5File::attrs(const std::string& path) const {
-  Locked lock;
-  const Place at{name_, path};
-  std::vector<std::string> names;
-  auto keep = [](hid_t, const char* name, const H5A_info_t*, void* out) -> herr_t {
-    static_cast<std::vector<std::string>*>(out)->push_back(name);
-    return 0;
-  };
-  at.ok(H5Aiterate2(open_object(id_, at), H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, keep, &names),
-        "H5Aiterate");
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-void Hdf5File::set_attr(const std::string& path, const std::string& name, int64_t value) {
-  Locked lock;
-  const Place at{name_, path};
-  set_attribute(open_object(id_, at), at, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
-}
-
-void Hdf5File::set_attr(const std::string& path, const std::string& name, double value) {
-  Locked lock;
-  const Place at{name_, path};
-  set_attribute(open_object(id_, at), at, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value);
-}
-
-void Hdf5File::set_attr(const std::string& path, const std::string& name,
-                        const std::string& value) {
-  Locked lock;
-  const Place at{name_, path};
-  set_string(open_object(id_, at), at, name, value);
-}
-
-int64_t Hdf5File::attr_int(const std::string& path, const std::string& name) const {
-  Locked lock;
-  const Place at{name_, path};
-  Id object = open_object(id_, at);
-  Id attr = open_attribute(object, at, name);
-  const H5T_class_t kind = class_of(attr, at);
-  if (kind != H5T_INTEGER && kind != H5T_ENUM)
-    at.fail(concat("attribute ", name, " is no integer"));
-  int64_t value = 0;
-  if (kind == H5T_ENUM) {  // a boolean of h5py: one byte
-    int8_t flag[8] = {};
-    Id type(at.ok(H5Aget_type(attr), "H5Aget_type"), H5Tclose);
-    if (H5Tget_size(type) != 1) at.fail(concat("attribute ", name, " is no integer"));
-    at.ok(H5Aread(attr, type, flag), "H5Aread");
-    return flag[0];
-  }
-  at.ok(H5Aread(attr, H5T_NATIVE_INT64, &value), "H5Aread");
-  return value;
-}
-
-double Hdf5File::attr_double(const std::string& path, const std::string& name) const {
-  Locked lock;
-  const Place at{name_, path};
-  Id object = open_object(id_, at);
-  Id attr = open_attribute(object, at, name);
-  const H5T_class_t kind = class_of(attr, at);
-  if (kind != H5T_INTEGER && kind != H5T_FLOAT)
-    at.fail(concat("attribute ", name, " is no number"));
-  double value = 0;
-  at.ok(H5Aread(attr, H5T_NATIVE_DOUBLE, &value), "H5Aread");
-  return value;
-}
-
-std::string Hdf5File::attr_string(const std::string& path, const std::string& name) const {
-  Locked lock;
-  const Place at{name_, path};
-  Id object = open_object(id_, at);
-  Id attr = open_attribute(object, at, name);
-  Id type(at.ok(H5Aget_type(attr), "H5Aget_type"), H5Tclose);
-  Id space(at.ok(H5Aget_space(attr), "H5Aget_space"), H5Sclose);
-  return strings_from(type, 1, space, at,
-                      [&](hid_t memory, void* buffer) { return H5Aread(attr, memory, buffer); })[0];
+  if (dtype == DType::BF16) set_text(set, at, "dtype", "bf16");
 }
 
 }  // namespace switchyard

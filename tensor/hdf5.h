@@ -19,24 +19,31 @@ struct VirtualSource {
 
 class Hdf5File {
  public:
-  static Hdf5File create(const std::string& file);     // truncates; format V110, libver latest of 1.10
-  static Hdf5File open(const std::string& file);       // read-only
+  static Hdf5File create(const std::string& file);  // truncates; format V110, libver latest of 1.10
+  static Hdf5File open(const std::string& file);    // read-only
   Hdf5File(Hdf5File&&) noexcept;
   ~Hdf5File();
-  void close();                                        // throws when the data could not be written
+  void close();  // throws when the data could not be written
 
   bool exists(const std::string& path) const;
-  std::vector<std::string> datasets(const std::string& group = "/") const;  // full paths, sorted, recursive
-  std::vector<std::string> children(const std::string& group) const;        // names, sorted
+  std::vector<std::string> datasets(
+      const std::string& group = "/") const;  // full paths, sorted, recursive
+  std::vector<std::string> children(const std::string& group) const;  // names, sorted
   Shape shape(const std::string& path) const;
   DType dtype(const std::string& path) const;
+  // Where a contiguous dataset's bytes begin in the file; -1 = nowhere (virtual, chunked, empty)
+  int64_t offset(const std::string& path) const;
 
-  void write(const std::string& path, const Tensor& t);            // parent groups are made; bf16 is stored as u16 with attribute dtype="bf16"
+  void write(const std::string& path,
+             const Tensor&
+                 t);  // parent groups are made; bf16 is stored as u16 with attribute dtype="bf16"
   Tensor read(const std::string& path) const;
-  Tensor read_rows(const std::string& path, int64_t first, int64_t count) const;  // hyperslab of dimension 0
-  void write_bytes(const std::string& path, const std::string& bytes);            // u8 [n]
+  Tensor read_rows(const std::string& path, int64_t first,
+                   int64_t count) const;                                // hyperslab of dimension 0
+  void write_bytes(const std::string& path, const std::string& bytes);  // u8 [n]
   std::string read_bytes(const std::string& path) const;
-  void write_strings(const std::string& path, const std::vector<std::string>& s); // variable-length UTF-8
+  void write_strings(const std::string& path,
+                     const std::vector<std::string>& s);  // variable-length UTF-8
   std::vector<std::string> read_strings(const std::string& path) const;
   // A virtual dataset [rows, ...shape[1:]] over the sources; fill value NaN for floats.
   void write_virtual(const std::string& path, const Shape& shape, DType dtype,
@@ -49,8 +56,9 @@ class Hdf5File {
   void set_attr(const std::string& path, const std::string& name, double value);
   void set_attr(const std::string& path, const std::string& name, const std::string& value);
   int64_t attr_int(const std::string& path, const std::string& name) const;
-  double attr_double(const std::string& path, const std::string& name) const;   // integers convert
-  std::string attr_string(const std::string& path, const std::string& name) const;  // fixed or variable length
+  double attr_double(const std::string& path, const std::string& name) const;  // integers convert
+  std::string attr_string(const std::string& path,
+                          const std::string& name) const;  // fixed or variable length
 
  private:
   Hdf5File() = default;
