@@ -42,8 +42,8 @@ class Hdf5File {
                    int64_t count) const;                                // hyperslab of dimension 0
   void write_bytes(const std::string& path, const std::string& bytes);  // u8 [n]
   std::string read_bytes(const std::string& path) const;
-  void write_strings(const std::string& path,
-                     const std::vector<std::string>& s);  // variable-length UTF-8
+  // UTF-8 [n], every string padded to the longest; variable length is read, too
+  void write_strings(const std::string& path, const std::vector<std::string>& s);
   std::vector<std::string> read_strings(const std::string& path) const;
   // A virtual dataset [rows, ...shape[1:]] over the sources; fill value NaN for floats.
   void write_virtual(const std::string& path, const Shape& shape, DType dtype,

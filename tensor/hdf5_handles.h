@@ -74,7 +74,7 @@ inline Id string_type(size_t size, const Place& at) {
   Id type(at.ok(H5Tcopy(H5T_C_S1), "H5Tcopy"), H5Tclose);
   at.ok(H5Tset_size(type, size), "H5Tset_size");
   at.ok(H5Tset_cset(type, H5T_CSET_UTF8), "H5Tset_cset");
-  if (size != H5T_VARIABLE) at.ok(H5Tset_strpad(type, H5T_STR_NULLPAD), "H5Tset_strpad");
+  at.ok(H5Tset_strpad(type, H5T_STR_NULLPAD), "H5Tset_strpad");
   return type;
 }
 

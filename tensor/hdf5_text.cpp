@@ -1,5 +1,5 @@
-// HDF5 files: text and attributes. Text attributes are written with fixed length, lists of strings with
-// variable length; both kinds are read.
+// HDF5 files: text and attributes. Text is written with fixed length, padded with NUL: the heap behind
+// variable-length strings crashes the library when it is damaged. Both kinds are read.
 #include <algorithm>
 
 #include "tensor/hdf5.h"
@@ -68,16 +68,17 @@ void hdf5::set_text(hid_t object, const Place& at, const std::string& name,
 
 void Hdf5File::write_strings(const std::string& path, const std::vector<std::string>& s) {
   const Place at{name_, path};
-  std::vector<const char*> pointers;
-  for (const auto& text : s) pointers.push_back(text.c_str());
-  Id type = string_type(H5T_VARIABLE, at);
-  Id space = make_space({int64_t(s.size())}, at);
-  Id plan = dataset_plan(at);
-  // The library wants defined values where lengths are variable
-  at.ok(H5Pset_fill_time(plan, H5D_FILL_TIME_IFSET), "H5Pset_fill_time");
-  Id set = create_dataset(id_, type, space, plan, at);
+  size_t width = 1;
+  for (const auto& text : s) {
+    if (text.find('\0') != std::string::npos) at.fail("text with a NUL byte");
+    width = std::max(width, text.size());
+  }
+  std::string padded;
+  for (const auto& text : s) padded += text + std::string(width - text.size(), '\0');
+  Id type = string_type(width, at);
+  Id set = create_dataset(id_, type, make_space({int64_t(s.size())}, at), dataset_plan(at), at);
   if (!s.empty())
-    at.ok(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()), "H5Dwrite");
+    at.ok(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, padded.data()), "H5Dwrite");
 }
 
 std::vector<std::string> Hdf5File::read_strings(const std::string& path) const {

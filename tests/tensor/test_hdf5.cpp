@@ -199,7 +199,7 @@ TEST(Hdf5, DamagedFilesDoNotCrash) {
   const pid_t child = fork();
   if (child == 0) {
     std::mt19937 random(1);
-    for (int i = 0; i < 400; ++i) {
+    for (int i = 0; i < 1000; ++i) {
       std::string bad = good;
       if (i % 4 == 0) bad.resize(random() % bad.size());
       else
