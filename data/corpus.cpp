@@ -1,0 +1,124 @@
+#include "data/corpus.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "tensor/hdf5.h"
+
+namespace switchyard {
+namespace {
+
+constexpr const char* kKind = "switchyard translation corpus";
+constexpr int64_t kFormat = 1;
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& n : names) text += (text.empty() ? "" : ",") + n;
+  return text;
+}
+
+void write_contents(Hdf5File& file, const TranslationSource& data, const Counts& skipped,
+                    const std::string& options) {
+  std::vector<std::string> pairs;
+  std::array<int64_t, 4> totals = {};
+  file.write_bytes("/tokenizer", data.tokenizer().model());
+  file.write_strings("/vocabulary", data.tokenizer().vocabulary());
+  for (const Bitext& b : data.bitexts()) {
+    pairs.push_back(b.name());
+    for (size_t s = 0; s < b.splits.size(); ++s) {
+      totals[s] += b.splits[s][0].size();
+      for (int side = 0; side < 2; ++side) {
+        const Sentences& text = b.splits[s][size_t(side)];
+        const std::string group = concat("/", kSplitNames[s], "/", b.name(), "/", b.langs[size_t(side)]);
+        file.write(group + "/tokens", Tensor::of(text.tokens));
+        file.write(group + "/offsets", Tensor::of(text.offsets));
+        if (!text.text.empty()) file.write_strings(group + "/text", text.text);
+      }
+    }
+  }
+  file.set_attr("/", "kind", std::string(kKind));
+  file.set_attr("/", "format", kFormat);
+  file.set_attr("/", "langs", joined(data.langs()));
+  file.set_attr("/", "pairs", joined(pairs));
+  file.set_attr("/", "options", options);
+  file.set_attr("/", "skipped", nlohmann::json(skipped).dump());
+  file.set_attr("/", "checksum", data.checksum());
+  for (size_t s = 0; s < totals.size(); ++s) file.set_attr("/", concat(kSplitNames[s], "_pairs"), totals[s]);
+}
+
+Sentences read_sentences(const Hdf5File& file, const std::string& group) {
+  Sentences side;
+  side.tokens = file.read(group + "/tokens").to_vector<int32_t>();
+  side.offsets = file.read(group + "/offsets").to_vector<int64_t>();
+  if (file.exists(group + "/text")) side.text = file.read_strings(group + "/text");
+  return side;
+}
+
+std::shared_ptr<const TranslationSource> read_contents(const std::string& path) {
+  const Hdf5File file = Hdf5File::open(path);
+  user_check(file.has_attr("/", "kind") && file.attr_string("/", "kind") == kKind,
+             concat(path, ": not a translation corpus; make one with apps/prepare translation"));
+  user_check(file.attr_int("/", "format") == kFormat,
+             concat(path, ": format ", file.attr_int("/", "format"), ", expected ", kFormat, ": prepare it again"));
+  const std::vector<std::string> langs = split_list(file.attr_string("/", "langs"));
+  std::vector<Bitext> bitexts;
+  for (const std::string& pair : split_list(file.attr_string("/", "pairs"))) {
+    const size_t dash = pair.find('-');
+    user_check(dash != std::string::npos, concat(path, ": pair ", pair, " is not of the form a-b"));
+    Bitext b{{pair.substr(0, dash), pair.substr(dash + 1)}, {}};
+    for (size_t s = 0; s < b.splits.size(); ++s) {
+      for (size_t side = 0; side < 2; ++side) {
+        b.splits[s][side] = read_sentences(file, concat("/", kSplitNames[s], "/", pair, "/", b.langs[side]));
+      }
+    }
+    bitexts.push_back(std::move(b));
+  }
+  Tokenizer tokenizer(file.read_bytes("/tokenizer"), file.read_strings("/vocabulary"));
+  auto data = std::make_shared<TranslationSource>(path, langs, std::move(tokenizer), std::move(bitexts));
+  user_check(data->checksum() == file.attr_string("/", "checksum"),
+             concat(path, ": its checksum does not match its contents: the file is damaged, prepare it again"));
+  return data;
+}
+
+}  // namespace
+
+void write_corpus(const std::string& path, const TranslationSource& data, const Counts& skipped,
+                  const std::string& options) {
+  const std::string temporary = concat(path, ".tmp", ::getpid());
+  const int probe = ::open(temporary.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0666);
+  user_check(probe >= 0, concat("--output ", path, ": cannot write there: ", std::strerror(errno)));
+  ::close(probe);
+  try {
+    Hdf5File file = Hdf5File::create(temporary);
+    write_contents(file, data, skipped, options);
+    file.close();
+    const int fd = ::open(temporary.c_str(), O_RDONLY);
+    const bool synced = fd >= 0 && ::fsync(fd) == 0;
+    if (fd >= 0) ::close(fd);
+    check(synced, "fsync failed");
+    check(std::rename(temporary.c_str(), path.c_str()) == 0, std::strerror(errno));
+  } catch (const std::exception& e) {
+    ::unlink(temporary.c_str());
+    throw UserError(concat("--output ", path, ": not written: ", e.what()));
+  }
+}
+
+std::shared_ptr<const TranslationSource> read_corpus(const std::string& path) {
+  std::error_code ec;
+  user_check(std::filesystem::is_regular_file(path, ec),
+             concat("--data ", path, ": no such file; make one with apps/prepare translation --output ", path));
+  try {
+    return read_contents(path);
+  } catch (const UserError& e) {
+    const std::string what = e.what();
+    throw UserError(what.starts_with(path) ? "--data " + what : concat("--data ", path, ": ", what));
+  } catch (const std::exception& e) {
+    throw UserError(concat("--data ", path, ": not a readable corpus file: ", e.what()));
+  }
+}
+
+}  // namespace switchyard

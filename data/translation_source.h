@@ -1,0 +1,80 @@
+// Parallel text in memory: what training and evaluation read. It comes from a corpus file (corpus.h) or from the
+// built-in synthetic task (synthetic.h); it is immutable and shared by the thread ranks of a process.
+#pragma once
+#include <array>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/tokenizer.h"
+
+namespace switchyard {
+
+enum class Split { Train, Valid, Test, Extra };  // Extra: a further evaluation part
+inline constexpr std::array<const char*, 4> kSplitNames = {"train", "valid", "test", "extra"};
+Split split_named(const std::string& name);  // UserError lists the names
+
+// One side of a bitext in one split: piece ids without </s> and language token, flat, sentence i at offsets[i].
+struct Sentences {
+  std::vector<int32_t> tokens;
+  std::vector<int64_t> offsets = {0};  // [n + 1]
+  std::vector<std::string> text;       // [n] detokenised, in evaluation splits; else empty
+  int64_t size() const { return int64_t(offsets.size()) - 1; }
+  std::span<const int32_t> operator[](int64_t i) const {
+    return {tokens.data() + offsets[size_t(i)], tokens.data() + offsets[size_t(i) + 1]};
+  }
+  void add(const std::vector<int32_t>& pieces) {
+    tokens.insert(tokens.end(), pieces.begin(), pieces.end());
+    offsets.push_back(int64_t(tokens.size()));
+  }
+};
+
+// Two languages; both directions share these arrays.
+struct Bitext {
+  std::array<std::string, 2> langs;
+  std::array<std::array<Sentences, 2>, 4> splits;  // [split][side]
+  std::string name() const { return langs[0] + "-" + langs[1]; }
+};
+
+struct Direction {
+  std::string source, target;
+  int32_t bitext = 0, source_side = 0;
+  std::string name() const { return source + "-" + target; }
+};
+
+class TranslationSource {
+ public:
+  // Checks that everything fits together: UserErrors begin with `origin`.
+  TranslationSource(std::string origin, std::vector<std::string> langs, Tokenizer tokenizer,
+                    std::vector<Bitext> bitexts);
+
+  const std::string& origin() const { return origin_; }  // file name, or what it is
+  const std::vector<std::string>& langs() const { return langs_; }
+  const std::vector<Direction>& directions() const { return directions_; }  // both of each bitext
+  const std::vector<Bitext>& bitexts() const { return bitexts_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  int64_t vocabulary_size() const { return int64_t(tokenizer_.vocabulary().size()); }
+  int64_t language_token(int32_t lang) const { return tokenizer_.language_token(langs_[size_t(lang)]); }
+
+  int64_t size(Split split, int32_t direction) const { return source(split, direction).size(); }
+  const Sentences& source(Split split, int32_t direction) const { return side(split, direction, 0); }
+  const Sentences& target(Split split, int32_t direction) const { return side(split, direction, 1); }
+
+  // XXH3-128 of languages, vocabulary, tokenizer, tokens and texts: what a run's data is known by.
+  std::string checksum() const;
+
+ private:
+  const Sentences& side(Split split, int32_t direction, int which) const {
+    const Direction& d = directions_[size_t(direction)];
+    return bitexts_[size_t(d.bitext)].splits[size_t(split)][size_t(d.source_side ^ which)];
+  }
+
+  std::string origin_;
+  std::vector<std::string> langs_;
+  Tokenizer tokenizer_;
+  std::vector<Bitext> bitexts_;
+  std::vector<Direction> directions_;
+};
+
+}  // namespace switchyard
