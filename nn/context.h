@@ -20,7 +20,7 @@ struct RowLayout {
 struct NamedLoss {
   std::string name;  // "gate"
   double weight;
-  Var value;         // [1], unweighted, of this rank
+  Var value;  // [1], unweighted, of this rank
 };
 
 // What a method measured in this pass: vectors by name, e.g. "decoder/1/moe/tokens_per_expert". Added up
@@ -42,11 +42,17 @@ struct DecisionRecorder {
   }
 };
 
-struct KeyValue { Tensor k, v; };                     // [B, T_so_far, H*D]
-struct DecodeState {                                  // incremental decoding: one token per call
-  int64_t position = 0;                               // of the next token
-  std::map<std::string, KeyValue> cache;              // by attention path
-  void reorder(const std::vector<int64_t>& index);    // beam search: sentence i continues old sentence index[i]
+struct KeyValue {
+  Tensor k, v;  // [B, T_so_far, H*D]
+  bool of_encoder =
+      false;  // keys of the encoder: one entry for each sentence, shared by its hypotheses
+};
+struct DecodeState {                      // incremental decoding: one token per call
+  int64_t position = 0;                   // of the next token
+  int64_t beams = 1;                      // hypotheses (stream rows) of each sentence
+  std::map<std::string, KeyValue> cache;  // by attention path
+  void reorder(const std::vector<int64_t>&
+                   index);  // beam search: sentence i continues old sentence index[i]
 };
 
 // Draws recorded elsewhere, for tests: site -> values. A site that is present is used instead of Philox.
@@ -56,26 +62,29 @@ struct ForwardContext {
   bool training = false;
   int64_t update = 0, micro_batch = 0;
   uint64_t seed = 1;
-  int rank = 0;                        // world rank: part of the random key
-  std::string path;                    // where we are in the model: "decoder/3/moe"; see Scope
-  RowLayout layout;                    // of the stream now passing
-  RowLayout source_layout;             // of the encoder output, for cross-attention
-  Tensor token_ids;                    // i64 [rows] of the stream
-  DecodeState* decode = nullptr;       // set while generating
+  int rank = 0;                   // world rank: part of the random key
+  std::string path;               // where we are in the model: "decoder/3/moe"; see Scope
+  RowLayout layout;               // of the stream now passing
+  RowLayout source_layout;        // of the encoder output, for cross-attention
+  Tensor token_ids;               // i64 [rows] of the stream
+  DecodeState* decode = nullptr;  // set while generating
   std::vector<NamedLoss> losses;
   Statistics statistics;
-  bool recomputing = false;            // second pass of a checkpointed block: do not count statistics again
+  bool recomputing = false;  // second pass of a checkpointed block: do not count statistics again
   DecisionRecorder* recorder = nullptr;
   const InjectedDraws* injected = nullptr;
 
   RandomStream random(const std::string& site) const {  // keyed by path/site
     return random_stream(seed, path.empty() ? site : path + "/" + site, update, micro_batch, rank);
   }
-  std::string site(const std::string& name) const { return path.empty() ? name : path + "/" + name; }
+  std::string site(const std::string& name) const {
+    return path.empty() ? name : path + "/" + name;
+  }
   void add_loss(const std::string& name, double weight, const Var& value) {
     losses.push_back({name, weight, value});
   }
-  void count(const std::string& name, const std::vector<double>& values);  // adds to statistics[path/name]
+  void count(const std::string& name,
+             const std::vector<double>& values);  // adds to statistics[path/name]
 };
 
 // Scope s(ctx, "moe"): appends a component to ctx.path for the lifetime of s.
