@@ -1,0 +1,196 @@
+// Elementwise ops, sums and reshapes, each with its gradient beside it.
+// Read before: ops.h, and style of an op in ops_norm.cpp (softmax).
+#include "autograd/ops.h"
+
+namespace switchyard {
+namespace {
+
+// [1] -> any shape: every element is s.
+Tensor broadcast(const Tensor& s, const Shape& shape) {
+  Tensor y = Tensor::zeros({numel_of(shape), 1}, s.dtype(), s.device());
+  add_row(y, s, y);
+  return y.reshape(shape);
+}
+
+Tensor scaled(double alpha, const Tensor& x) {
+  Tensor y = empty_like(x);
+  scale(alpha, x, y);
+  return y;
+}
+
+Tensor product(const Tensor& a, const Tensor& b) {
+  Tensor y = empty_like(a);
+  multiply(a, b, y);
+  return y;
+}
+
+void check_same_shape(const char* op, const Var& a, const Var& b) {
+  check(a.shape() == b.shape(),
+        concat(op, ": shapes differ: ", to_string(a.shape()), " and ", to_string(b.shape())));
+}
+
+// x if some gradient will ask for it
+Tensor saved_if(bool wanted, const Var& x) { return wanted ? x.data() : Tensor(); }
+
+}  // namespace
+
+Var add(const Var& a, const Var& b) {
+  check_same_shape("add", a, b);
+  Tensor y = empty_like(a.data());
+  add(a.data(), b.data(), y);
+  return make_node("add", y, {a, b}, [](const Tensor& dy) -> Grads { return {dy, dy}; });
+}
+
+Var sub(const Var& a, const Var& b) {
+  check_same_shape("sub", a, b);
+  Tensor y = a.data().clone();
+  axpy(-1, b.data(), y);
+  return make_node("sub", y, {a, b}, [](const Tensor& dy) -> Grads {
+    return {dy, scaled(-1, dy)};
+  });
+}
+
+Var mul(const Var& a, const Var& b) {
+  check_same_shape("mul", a, b);
+  const Tensor for_a = saved_if(a.requires_grad(), b), for_b = saved_if(b.requires_grad(), a);
+  return make_node("mul", product(a.data(), b.data()), {a, b},
+                   [for_a, for_b](const Tensor& dy) -> Grads {  // da = dy * b, db = dy * a
+                     Grads d(2);
+                     if (for_a.defined()) d[0] = product(dy, for_a);
+                     if (for_b.defined()) d[1] = product(dy, for_b);
+                     return d;
+                   });
+}
+
+Var scale(const Var& x, double alpha) {
+  return make_node("scale", scaled(alpha, x.data()), {x},
+                   [alpha](const Tensor& dy) -> Grads { return {scaled(alpha, dy)}; });
+}
+
+Var add_row(const Var& x, const Var& row) {
+  check(row.data().numel() == x.dim(-1),
+        concat("add_row: row of ", row.data().numel(), " for columns ", x.dim(-1)));
+  Tensor y = empty_like(x.data());
+  add_row(x.data(), row.data(), y);
+  return make_node("add_row", y, {x, row}, [shape = row.shape()](const Tensor& dy) -> Grads {
+    Tensor drow = Tensor::zeros(shape, dy.dtype(), dy.device());
+    sum_rows(dy, drow);
+    return {dy, drow};
+  });
+}
+
+Var scale_rows(const Var& x, const Var& s) {
+  check(s.data().numel() == x.dim(0),
+        concat("scale_rows: ", s.data().numel(), " factors for ", x.dim(0), " rows"));
+  Tensor y = empty_like(x.data());
+  scale_rows(x.data(), s.data(), y);
+  const Tensor for_s = saved_if(s.requires_grad(), x);
+  return make_node("scale_rows", y, {x, s}, [for_s, s = s.data()](const Tensor& dy) -> Grads {
+    Tensor dx = empty_like(dy), ds;
+    scale_rows(dy, s, dx);
+    if (for_s.defined()) {  // ds[i] = sum_j dy[i, j] x[i, j]
+      ds = empty_like(s);
+      row_dot(dy, for_s, ds);
+    }
+    return {dx, ds};
+  });
+}
+
+// The elementwise functors of tensor/elementwise.h: dx = dy * f'(x), given y = f(x)
+#define SWITCHYARD_UNARY_OP(F)                                                  \
+  Var F(const Var& x) {                                                         \
+    Tensor y = empty_like(x.data());                                            \
+    F##_forward(x.data(), y);                                                   \
+    return make_node(#F, y, {x}, [x = x.data(), y](const Tensor& dy) -> Grads { \
+      Tensor dx = empty_like(x);                                                \
+      F##_backward(x, y, dy, dx);                                               \
+      return {dx};                                                              \
+    });                                                                         \
+  }
+SWITCHYARD_UNARY_OPS(SWITCHYARD_UNARY_OP)
+#undef SWITCHYARD_UNARY_OP
+
+Var dropout(const Var& x, double p, RandomStream r, const Tensor& row_ids) {
+  if (p == 0) return x;
+  Tensor y = empty_like(x.data());
+  dropout(x.data(), row_ids, r, p, y);
+  // The same mask is drawn again: nothing to save.
+  return make_node("dropout", y, {x}, [row_ids, r, p](const Tensor& dy) -> Grads {
+    Tensor dx = empty_like(dy);
+    dropout(dy, row_ids, r, p, dx);
+    return {dx};
+  });
+}
+
+Var sum(const Var& x) {
+  Tensor y = Tensor::empty({1}, DType::F64, x.data().device());
+  sum_all(x.data(), y);
+  return make_node(
+      "sum", y.to(x.data().dtype()), {x},
+      [shape = x.shape()](const Tensor& dy) -> Grads { return {broadcast(dy, shape)}; });
+}
+
+Var mean_rows(const Var& x) {
+  const double share = 1.0 / double(std::max<int64_t>(x.dim(0), 1));  // no rows: mean 0
+  Tensor y = Tensor::zeros({x.dim(1)}, x.data().dtype(), x.data().device());
+  sum_rows(x.data(), y);
+  scale(share, y, y);
+  return make_node("mean_rows", y, {x}, [share, shape = x.shape()](const Tensor& dy) -> Grads {
+    Tensor dx = Tensor::zeros(shape, dy.dtype(), dy.device());
+    add_row(dx, scaled(share, dy), dx);
+    return {dx};
+  });
+}
+
+Var dot(const Var& x, const Tensor& constant) {
+  check(x.data().numel() == constant.numel(),
+        concat("dot: ", x.data().numel(), " elements with ", constant.numel(), " constants"));
+  const Tensor c = constant.reshape(x.shape());
+  Tensor y = Tensor::empty({1}, DType::F64, c.device());
+  sum_all(product(x.data(), c), y);
+  return make_node("dot", y.to(x.data().dtype()), {x}, [c](const Tensor& dy) -> Grads {
+    return {product(broadcast(dy, c.shape()), c)};
+  });
+}
+
+Var reshape(const Var& x, Shape shape) {
+  return make_node(
+      "reshape", x.data().reshape(std::move(shape)), {x},
+      [before = x.shape()](const Tensor& dy) -> Grads { return {dy.reshape(before)}; });
+}
+
+Var cast(const Var& x, DType dtype) {
+  const DType before = x.data().dtype();
+  if (dtype == before) return x;
+  return make_node("cast", x.data().to(dtype), {x},
+                   [before](const Tensor& dy) -> Grads { return {dy.to(before)}; });
+}
+
+Var concat_rows(const std::vector<Var>& parts) {
+  check(!parts.empty(), "concat_rows: no parts");
+  Shape shape = parts[0].shape();
+  std::vector<int64_t> offsets = {0};
+  for (const Var& part : parts) {
+    Shape same = part.shape();
+    same[0] = shape[0];
+    check(same == shape, concat("concat_rows: parts ", to_string(shape), " and ",
+                                to_string(part.shape()), " differ in more than rows"));
+    offsets.push_back(offsets.back() + part.dim(0));
+  }
+  shape[0] = offsets.back();
+  Tensor y = Tensor::empty(shape, parts[0].data().dtype(), parts[0].data().device());
+  for (size_t i = 0; i < parts.size(); ++i) {
+    Tensor rows = y.slice(offsets[i], offsets[i + 1]);
+    convert(parts[i].data(), rows);
+  }
+  return make_node("concat_rows", y, parts, [offsets](const Tensor& dy) {
+    Grads d;
+    for (size_t i = 0; i + 1 < offsets.size(); ++i)
+      d.push_back(dy.slice(offsets[i], offsets[i + 1]));
+    return d;
+  });
+}
+
+Var stop_gradient(const Var& x) { return x.detach(); }
+
+}  // namespace switchyard

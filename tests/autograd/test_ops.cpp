@@ -1,0 +1,310 @@
+// The op table: every op of autograd/ops.h has a row here; every row is gradchecked in f64. A new op is a new
+// row; the last test fails when one is missing.
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <set>
+
+#include "autograd/ops.h"
+#include "tests/support/gradcheck.h"
+
+namespace switchyard {
+namespace {
+
+struct OpRow {
+  std::string name;  // the op, then what is special about this row
+  VarFunction fn;
+  std::vector<Shape> inputs;
+};
+
+Tensor ints(const std::vector<int64_t>& values) {
+  return Tensor::of(values, {int64_t(values.size())});
+}
+Tensor mask(const std::vector<uint8_t>& values, Shape shape) { return Tensor::of(values, shape); }
+const RandomStream kRandom = random_stream(7, "test/ops");
+
+std::vector<OpRow> op_table() {
+  const Tensor constant = away_from_zero({6}, 99);
+  const Tensor none = ints({});
+  const AttentionSpec self = {2, 3, 3, 2, false, 0.5, 0};
+  const AttentionSpec causal = {2, 3, 3, 2, true, 0.5, 0};
+  const AttentionSpec cross = {2, 2, 4, 2, false, 0.7, 0};
+  const AttentionSpec cached = {1, 2, 4, 2, true, 0.7, 0};
+  const AttentionSpec dropped = {2, 3, 3, 2, false, 0.5, 0.4};
+  const AttentionSpec nobody = {0, 3, 3, 2, false, 0.5, 0};
+  const Tensor padding = mask({0, 0, 1, 0, 0, 0}, {2, 3});
+  const Tensor all_padding = mask({1, 1, 1, 0, 0, 0}, {2, 3});
+  return {
+      {"add", [](Vars v) { return add(v[0], v[1]); }, {{3, 4}, {3, 4}}},
+      {"add: zero rows", [](Vars v) { return add(v[0], v[1]); }, {{0, 4}, {0, 4}}},
+      {"add: one Var twice", [](Vars v) { return add(v[0], v[0]); }, {{3, 4}}},
+      {"sub", [](Vars v) { return sub(v[0], v[1]); }, {{3, 4}, {3, 4}}},
+      {"sub: zero rows", [](Vars v) { return sub(v[0], v[1]); }, {{0, 4}, {0, 4}}},
+      {"mul", [](Vars v) { return mul(v[0], v[1]); }, {{3, 4}, {3, 4}}},
+      {"mul: square", [](Vars v) { return mul(v[0], v[0]); }, {{3, 4}}},
+      {"mul: zero rows", [](Vars v) { return mul(v[0], v[1]); }, {{0, 4}, {0, 4}}},
+      {"scale", [](Vars v) { return scale(v[0], -1.7); }, {{3, 4}}},
+      {"scale: zero rows", [](Vars v) { return scale(v[0], -1.7); }, {{0, 4}}},
+      {"add_row", [](Vars v) { return add_row(v[0], v[1]); }, {{3, 4}, {4}}},
+      {"add_row: zero rows", [](Vars v) { return add_row(v[0], v[1]); }, {{0, 4}, {4}}},
+      {"scale_rows", [](Vars v) { return scale_rows(v[0], v[1]); }, {{3, 4}, {3}}},
+      {"scale_rows: zero rows", [](Vars v) { return scale_rows(v[0], v[1]); }, {{0, 4}, {0}}},
+      {"relu", [](Vars v) { return relu(v[0]); }, {{5, 7}}},
+      {"relu: zero rows", [](Vars v) { return relu(v[0]); }, {{0, 7}}},
+      {"gelu", [](Vars v) { return gelu(scale(v[0], 3)); }, {{5, 7}}},
+      {"gelu: zero rows", [](Vars v) { return gelu(v[0]); }, {{0, 7}}},
+      {"sigmoid", [](Vars v) { return sigmoid(scale(v[0], 3)); }, {{5, 7}}},
+      {"sigmoid: zero rows", [](Vars v) { return sigmoid(v[0]); }, {{0, 7}}},
+      {"tanh", [](Vars v) { return tanh(scale(v[0], 2)); }, {{5, 7}}},
+      {"tanh: zero rows", [](Vars v) { return tanh(v[0]); }, {{0, 7}}},
+      {"dropout", [](Vars v) { return dropout(v[0], 0.4, kRandom); }, {{6, 5}}},
+      {"dropout: row ids",
+       [](Vars v) {
+         return dropout(v[0], 0.4, kRandom, ints({9, 2, 70}));
+       },
+       {{3, 5}}},
+      {"dropout: p = 0", [](Vars v) { return dropout(v[0], 0, kRandom); }, {{6, 5}}},
+      {"dropout: zero rows", [](Vars v) { return dropout(v[0], 0.4, kRandom); }, {{0, 5}}},
+      {"sum", [](Vars v) { return sum(v[0]); }, {{3, 4}}},
+      {"sum: zero rows", [](Vars v) { return sum(v[0]); }, {{0, 4}}},
+      {"mean_rows", [](Vars v) { return mean_rows(v[0]); }, {{3, 4}}},
+      {"mean_rows: zero rows", [](Vars v) { return mean_rows(v[0]); }, {{0, 4}}},
+      {"dot", [=](Vars v) { return dot(v[0], constant); }, {{2, 3}}},
+      {"dot: zero rows", [=](Vars v) { return dot(v[0], constant.slice(0, 0)); }, {{0, 3}}},
+      {"reshape",
+       [](Vars v) {
+         return reshape(v[0], {4, -1});
+       },
+       {{2, 6}}},
+      {"reshape: zero rows",
+       [](Vars v) {
+         return reshape(v[0], {0, 3, 2});
+       },
+       {{0, 6}}},
+      // f64 to f32 and back would lose the digits that the central difference needs: see CastIsUndoneInBackward
+      {"cast: to the same", [](Vars v) { return cast(v[0], DType::F64); }, {{2, 3}}},
+      {"concat_rows",
+       [](Vars v) {
+         return concat_rows({v[0], v[1], v[2], v[0]});
+       },
+       {{2, 3}, {0, 3}, {1, 3}}},
+      {"concat_rows: zero rows",
+       [](Vars v) {
+         return concat_rows({v[0], v[1]});
+       },
+       {{0, 3}, {0, 3}}},
+      {"stop_gradient",  // of something constant; StopGradientStops has the rest
+       [](Vars v) { return add(v[0], stop_gradient(scale(v[0], 0))); },
+       {{2, 3}}},
+      {"linear", [](Vars v) { return linear(v[0], v[1], v[2]); }, {{5, 4}, {3, 4}, {3}}},
+      {"linear: no bias", [](Vars v) { return linear(v[0], v[1]); }, {{5, 4}, {3, 4}}},
+      {"linear: zero rows", [](Vars v) { return linear(v[0], v[1], v[2]); }, {{0, 4}, {3, 4}, {3}}},
+      {"matmul", [](Vars v) { return matmul(v[0], v[1]); }, {{3, 4}, {4, 5}}},
+      {"matmul: a^T", [](Vars v) { return matmul(v[0], v[1], true); }, {{4, 3}, {4, 5}}},
+      {"matmul: b^T", [](Vars v) { return matmul(v[0], v[1], false, true); }, {{3, 4}, {5, 4}}},
+      {"matmul: a^T b^T", [](Vars v) { return matmul(v[0], v[1], true, true); }, {{4, 3}, {5, 4}}},
+      {"matmul: zero rows", [](Vars v) { return matmul(v[0], v[1]); }, {{0, 4}, {4, 5}}},
+      {"matmul: zero inner", [](Vars v) { return matmul(v[0], v[1]); }, {{3, 0}, {0, 5}}},
+      {"grouped_linear: an empty group",
+       [](Vars v) {
+         return grouped_linear(v[0], ints({0, 2, 2, 5}), v[1], v[2]);
+       },
+       {{5, 4}, {3, 2, 4}, {3, 2}}},
+      {"grouped_linear: no bias",
+       [](Vars v) {
+         return grouped_linear(v[0], ints({0, 1, 5}), v[1], Var());
+       },
+       {{5, 4}, {2, 3, 4}}},
+      {"grouped_linear: zero rows",
+       [](Vars v) {
+         return grouped_linear(v[0], ints({0, 0, 0}), v[1], v[2]);
+       },
+       {{0, 4}, {2, 3, 4}, {2, 3}}},
+      {"layer_norm", [](Vars v) { return layer_norm(v[0], v[1], v[2]); }, {{3, 6}, {6}, {6}}},
+      {"layer_norm: zero rows",
+       [](Vars v) { return layer_norm(v[0], v[1], v[2]); },
+       {{0, 6}, {6}, {6}}},
+      {"softmax", [](Vars v) { return softmax(v[0]); }, {{3, 5}}},
+      {"softmax: zero rows", [](Vars v) { return softmax(v[0]); }, {{0, 5}}},
+      {"attention",
+       [=](Vars v) { return attention(v[0], v[1], v[2], {}, v[3], self, kRandom); },
+       {{6, 4}, {6, 4}, {6, 4}, {2, 3, 3}}},
+      {"attention: padding",
+       [=](Vars v) { return attention(v[0], v[1], v[2], padding, Var(), self, kRandom); },
+       {{6, 4}, {6, 4}, {6, 4}}},
+      {"attention: a sentence of padding only",
+       [=](Vars v) { return attention(v[0], v[1], v[2], all_padding, v[3], self, kRandom); },
+       {{6, 4}, {6, 4}, {6, 4}, {2, 3, 3}}},
+      {"attention: causal",
+       [=](Vars v) { return attention(v[0], v[1], v[2], padding, Var(), causal, kRandom); },
+       {{6, 4}, {6, 4}, {6, 4}}},
+      {"attention: cross",
+       [=](Vars v) { return attention(v[0], v[1], v[2], {}, v[3], cross, kRandom); },
+       {{4, 6}, {8, 6}, {8, 6}, {2, 2, 4}}},
+      {"attention: causal, more keys than queries",
+       [=](Vars v) { return attention(v[0], v[1], v[2], {}, Var(), cached, kRandom); },
+       {{2, 4}, {4, 4}, {4, 4}}},
+      {"attention: dropout",
+       [=](Vars v) { return attention(v[0], v[1], v[2], padding, v[3], dropped, kRandom); },
+       {{6, 4}, {6, 4}, {6, 4}, {2, 3, 3}}},
+      {"attention: zero rows",
+       [=](Vars v) { return attention(v[0], v[1], v[2], {}, v[3], nobody, kRandom); },
+       {{0, 4}, {0, 4}, {0, 4}, {2, 3, 3}}},
+      {"embedding",
+       [](Vars v) {
+         return embedding(v[0], ints({4, 0, 4, 1}));
+       },
+       {{5, 3}}},
+      {"embedding: zero rows", [=](Vars v) { return embedding(v[0], none); }, {{5, 3}}},
+      {"gather_rows",
+       [](Vars v) {
+         return gather_rows(v[0], ints({2, -1, 0, 2}));
+       },
+       {{3, 4}}},
+      {"gather_rows: zero rows", [=](Vars v) { return gather_rows(v[0], none); }, {{3, 4}}},
+      {"gather_rows: from zero rows",
+       [](Vars v) {
+         return gather_rows(v[0], ints({-1, -1}));
+       },
+       {{0, 4}}},
+      {"scatter_rows",
+       [](Vars v) {
+         return scatter_rows(v[0], ints({3, -1, 3}), 5);
+       },
+       {{3, 4}}},
+      {"scatter_rows: zero rows", [=](Vars v) { return scatter_rows(v[0], none, 5); }, {{0, 4}}},
+      {"replace_rows",
+       [](Vars v) {
+         return replace_rows(v[0], ints({4, -1, 1}), v[1]);
+       },
+       {{5, 3}, {3, 3}}},
+      {"replace_rows: zero rows",
+       [=](Vars v) { return replace_rows(v[0], none, v[1]); },
+       {{5, 3}, {0, 3}}},
+      {"gather_elements",
+       [](Vars v) {
+         return gather_elements(v[0], ints({2, 0, 2}), ints({1, 3, 1}));
+       },
+       {{3, 4}}},
+      {"gather_elements: zero rows",
+       [=](Vars v) { return gather_elements(v[0], none, none); },
+       {{0, 4}}},
+      // three tokens with 2, 0, 3 choices; one choice was dropped, row 2 belongs to nobody
+      {"combine_rows",
+       [](Vars v) {
+         return combine_rows(v[0], ints({0, 2, 2, 5}), ints({4, 0, 3, -1, 1}), v[1]);
+       },
+       {{5, 3}, {5}}},
+      {"combine_rows: zero rows",
+       [=](Vars v) { return combine_rows(v[0], ints({0}), none, v[1]); },
+       {{0, 3}, {0}}},
+      {"combine_rows: all dropped",
+       [](Vars v) {
+         return combine_rows(v[0], ints({0, 1, 2}), ints({-1, -1}), v[1]);
+       },
+       {{0, 3}, {2}}},
+      {"cross_entropy",
+       [](Vars v) {
+         return cross_entropy(v[0], ints({2, 0, 4}), -1, 0).loss;
+       },
+       {{3, 5}}},
+      {"cross_entropy: smoothing, ignored row",
+       [](Vars v) {
+         return cross_entropy(v[0], ints({2, 1, 4}), 1, 0.1).loss;
+       },
+       {{3, 5}}},
+      {"cross_entropy: zero rows",
+       [=](Vars v) { return cross_entropy(v[0], none, 1, 0.1).loss; },
+       {{0, 5}}},
+  };
+}
+
+TEST(Ops, GradientsEqualCentralDifferences) {
+  for (const OpRow& row : op_table()) {
+    std::vector<Tensor> inputs;
+    for (const Shape& shape : row.inputs)
+      inputs.push_back(away_from_zero(shape, inputs.size() + 1));
+    EXPECT_TRUE(gradcheck(row.fn, inputs)) << row.name;
+  }
+}
+
+TEST(Ops, AWrongGradientIsFound) {
+  const VarFunction wrong = [](Vars v) {
+    return make_node("wrong", scale(v[0], 2).data(), {v[0]},
+                     [](const Tensor& dy) -> Grads { return {dy}; });
+  };
+  EXPECT_FALSE(gradcheck(wrong, {away_from_zero({2, 2}, 1)}));
+}
+
+TEST(Ops, StopGradientStops) {  // d/dx x * stop(x) = x
+  const Var x(Tensor::of<double>({3, -2}), true);
+  backward(sum(mul(x, stop_gradient(x))));
+  EXPECT_EQ(x.grad().to_vector<double>(), (std::vector<double>{3, -2}));
+}
+
+TEST(Ops, CastIsUndoneInBackward) {
+  const Var x(Tensor::of<double>({0.1, -2}), true);
+  const Var y = cast(x, DType::F32);
+  EXPECT_EQ(y.data().to_vector<float>(), (std::vector<float>{0.1f, -2}));
+  backward({y}, {Tensor::of<float>({0.3f, 4})});
+  EXPECT_EQ(x.grad().to_vector<double>(), (std::vector<double>{double(0.3f), 4}));
+}
+
+TEST(Ops, EmbeddingRowWithoutGradient) {
+  const Var weight(Tensor::of<double>({1, 2, 3, 4, 5, 6}, {3, 2}), true);
+  const Var y = embedding(weight, ints({1, 2, 1}), 1);
+  EXPECT_EQ(y.data().to_vector<double>(), (std::vector<double>{3, 4, 5, 6, 3, 4}));
+  backward({y}, {Tensor::full({3, 2}, 1, DType::F64)});
+  EXPECT_EQ(weight.grad().to_vector<double>(), (std::vector<double>{0, 0, 0, 0, 1, 1}));
+}
+
+TEST(Ops, ReplaceRowsValuesAndMistakes) {
+  const Var base(Tensor::of<double>({1, 2, 3})), x(Tensor::of<double>({7, 8}));
+  const Var column = reshape(base, {3, 1}), rows = reshape(x, {2, 1});
+  EXPECT_EQ(replace_rows(column, ints({2, 0}), rows).data().to_vector<double>(),
+            (std::vector<double>{8, 2, 7}));
+  EXPECT_THROW(replace_rows(column, ints({2, 2}), rows), Error);
+  EXPECT_THROW(replace_rows(column, ints({3, 0}), rows), Error);
+}
+
+TEST(Ops, CrossEntropyCounts) {
+  const Var logits(Tensor::zeros({3, 4}), true);  // uniform: -log(1/4) each
+  const CrossEntropy ce = cross_entropy(logits, ints({1, 0, 3}), 0, 0.1);
+  EXPECT_EQ(ce.rows, 2);
+  EXPECT_NEAR(ce.nll, 2 * std::log(4.0), 1e-6);
+  EXPECT_NEAR(ce.loss.data().data<float>()[0], 2 * std::log(4.0), 1e-6);
+  EXPECT_EQ(ce.loss.data().dtype(), DType::F32);
+}
+
+TEST(Ops, MisshapenInputsAreErrors) {
+  const Var a(Tensor::zeros({2, 3})), b(Tensor::zeros({3, 2}));
+  EXPECT_THROW(add(a, b), Error);
+  EXPECT_THROW(mul(a, b), Error);
+  EXPECT_THROW(linear(a, b), Error);
+  EXPECT_THROW(matmul(a, a), Error);
+  EXPECT_THROW(concat_rows({a, b}), Error);
+  EXPECT_THROW(scatter_rows(a, ints({0}), 4), Error);
+}
+
+// The functions that ops.h declares, read from the file itself.
+std::set<std::string> declared_ops() {
+  const auto header = std::filesystem::path(__FILE__).parent_path() / "../../autograd/ops.h";
+  std::ifstream in(header);
+  std::set<std::string> names;
+  const std::regex declaration("^(Var|CrossEntropy) (\\w+)\\(.*");
+  std::smatch match;
+  for (std::string line; std::getline(in, line);)
+    if (std::regex_match(line, match, declaration)) names.insert(match[2]);
+  return names;
+}
+
+TEST(Ops, EveryOpHasARow) {
+  std::set<std::string> in_table;
+  for (const OpRow& row : op_table()) in_table.insert(row.name.substr(0, row.name.find(':')));
+  const std::set<std::string> declared = declared_ops();
+  EXPECT_GE(declared.size(), 31u);
+  EXPECT_EQ(in_table, declared);
+}
+
+}  // namespace
+}  // namespace switchyard
