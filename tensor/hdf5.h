@@ -26,20 +26,19 @@ class Hdf5File {
   void close();  // throws when the data could not be written
 
   bool exists(const std::string& path) const;
-  std::vector<std::string> datasets(
-      const std::string& group = "/") const;  // full paths, sorted, recursive
+  // Full paths below the group, sorted, recursive
+  std::vector<std::string> datasets(const std::string& group = "/") const;
   std::vector<std::string> children(const std::string& group) const;  // names, sorted
   Shape shape(const std::string& path) const;
   DType dtype(const std::string& path) const;
   // Where a contiguous dataset's bytes begin in the file; -1 = nowhere (virtual, chunked, empty)
   int64_t offset(const std::string& path) const;
 
-  void write(const std::string& path,
-             const Tensor&
-                 t);  // parent groups are made; bf16 is stored as u16 with attribute dtype="bf16"
+  // Parent groups are made; bf16 is stored as u16 with attribute dtype="bf16".
+  void write(const std::string& path, const Tensor& t);
   Tensor read(const std::string& path) const;
-  Tensor read_rows(const std::string& path, int64_t first,
-                   int64_t count) const;                                // hyperslab of dimension 0
+  // Rows first .. first + count - 1 of dimension 0
+  Tensor read_rows(const std::string& path, int64_t first, int64_t count) const;
   void write_bytes(const std::string& path, const std::string& bytes);  // u8 [n]
   std::string read_bytes(const std::string& path) const;
   // UTF-8 [n], every string padded to the longest; variable length is read, too
@@ -57,8 +56,7 @@ class Hdf5File {
   void set_attr(const std::string& path, const std::string& name, const std::string& value);
   int64_t attr_int(const std::string& path, const std::string& name) const;
   double attr_double(const std::string& path, const std::string& name) const;  // integers convert
-  std::string attr_string(const std::string& path,
-                          const std::string& name) const;  // fixed or variable length
+  std::string attr_string(const std::string& path, const std::string& name) const;
 
  private:
   Hdf5File() = default;
