@@ -1,0 +1,91 @@
+// Options of HMoE and of its vanilla MoE baseline, with the reference's names. specs/hmoe.md 3.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moe/plan.h"
+#include "moe/router.h"
+
+namespace switchyard::moe {
+
+struct HmoeConfig {
+  std::string moe_type = "base";
+  int moe_expert_count = 8, hmoe_layer = 1;
+  std::string hmoe_dynamic;
+  bool hmoe_layernorm = true, only_compute_current_layer_tokens = true;
+  int moe_freq = 2, encoder_moe_freq = 0, decoder_moe_freq = 0;
+  std::optional<double> moe_gate_loss_wt;
+  std::string moe_gate_loss_combine_method = "average";
+  bool moe_top1_expert = false;
+  std::optional<double> moe_capacity_factor;
+  std::string moe_second_expert_policy = "sampling", eval_second_expert_policy = "all";
+  bool moe_normalize_gate_prob_before_dropping = false, moe_gating_use_fp32 = true;
+  bool moe_batch_prioritized_routing = false;
+  double moe_eval_capacity_token_fraction = 0.25;
+  bool moe_eval_capacity_max_seqlen = false;
+  std::string moe_normalize_expert_grad = "world_size";
+  std::string moe_exchange = "rows";
+
+  template <class V>
+  void visit(V&& v) {
+    v.group("Mixture of experts");
+    v(moe_type, "moe-type", "base: MoE or HMoE; dense: no experts",
+      {"base", "dense", "eom", "cmr", "eom-cmr"});
+    v(moe_expert_count, "moe-expert-count", "experts of a block, all strata and ranks together");
+    v(hmoe_layer, "hmoe-layer", "strata; 0 = vanilla MoE");
+    v(hmoe_dynamic, "hmoe-dynamic", "experts of each stratum, e.g. 4,4,8; empty = equal");
+    v(hmoe_layernorm, "hmoe-layernorm", "a LayerNorm after each stratum");
+    v(only_compute_current_layer_tokens, "only-compute-current-layer-tokens",
+      "capacity and gate loss of a round count its own tokens only; 0 = all tokens");
+    v(moe_freq, "moe-freq", "every n-th layer has experts; 0 = none");
+    v(encoder_moe_freq, "encoder-moe-freq", "the same for the encoder; the larger one holds");
+    v(decoder_moe_freq, "decoder-moe-freq", "the same for the decoder; the larger one holds");
+    v(moe_gate_loss_wt, "moe-gate-loss-wt", "weight of the load-balancing loss (base: 0.01)");
+    v(moe_gate_loss_combine_method, "moe-gate-loss-combine-method", "gate loss over blocks",
+      {"average", "sum"});
+    v(moe_top1_expert, "moe-top1-expert", "one expert for each token (Switch) instead of two");
+    v(moe_capacity_factor, "moe-capacity-factor",
+      "slots = factor x rows / experts (top-2: 2, top-1: 1)");
+    v(moe_second_expert_policy, "moe-second-expert-policy", "second choice in training",
+      {"all", "sampling", "random"});
+    v(eval_second_expert_policy, "eval-second-expert-policy", "second choice in evaluation",
+      {"all", "sampling", "random"});
+    v(moe_normalize_gate_prob_before_dropping, "moe-normalize-gate-prob-before-dropping",
+      "divide the two gate values by their sum before dropping instead of after");
+    v(moe_gating_use_fp32, "moe-gating-use-fp32", "gate scores in fp32");
+    v(moe_batch_prioritized_routing, "moe-batch-prioritized-routing",
+      "surer tokens are served first (vanilla MoE only)");
+    v(moe_eval_capacity_token_fraction, "moe-eval-capacity-token-fraction",
+      "evaluation: slots of an expert as a share of the rows; <= 0: as in training");
+    v(moe_eval_capacity_max_seqlen, "moe-eval-capacity-max-seqlen",
+      "evaluation: the share is of sentences x largest length");
+    v(moe_normalize_expert_grad, "moe-normalize-expert-grad", "scaling of expert gradients",
+      {"world_size", "sqrt_world_size"});
+    v(moe_exchange, "moe-exchange",
+      "rows: only real rows travel; padded: all slots, as the reference", {"rows", "padded"});
+    for (const char* name :
+         {"moe-eom", "moe-fom", "moe-cmr", "cmr-gate-drop", "cmr-gate-loss-wt", "cmr-gate-loss-p",
+          "moe-cmr-xgpu", "use-moe-pad-mask", "moe-local-drop"})
+      v.refused(name,
+                "expert output masking, conditional routing, the padding mask and local drop are "
+                "not built yet");
+    for (const char* name : {"moe-expert-ffn-dim", "alternate-ffn-embed-dim"})
+      v.refused(name,
+                "experts have the FFN's size: use encoder-ffn-embed-dim and decoder-ffn-embed-dim");
+    for (const char* name :
+         {"use-tutel-moe", "record-a2a-perf-stats", "dummy-a2a", "cmr-log-lang-gates"})
+      v.accepted(name, "an alternative kernel or statistic of the reference; changes nothing here");
+  }
+
+  bool has_experts(bool decoder, int layer) const;  // layer from 0
+  double gate_loss_weight() const { return moe_gate_loss_wt.value_or(0.01); }
+  std::vector<int64_t> strata() const;  // experts of each stratum; vanilla: {E}
+  GateOptions gate_options() const;
+  CapacityRule capacity_rule(int64_t max_positions) const;
+};
+
+// Throws UserError for what cannot work, before anything is built.
+void validate(const HmoeConfig& config, int ranks);
+
+}  // namespace switchyard::moe

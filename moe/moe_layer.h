@@ -1,0 +1,44 @@
+// MoeLayer: one set of experts and the way through it: plan -> dispatch -> experts -> combine. A method
+// makes the routing and may run the same layer several times, once per round.
+// Read before: routing.h, plan.h, exchange.h, experts.h.
+#pragma once
+#include "moe/experts.h"
+
+namespace switchyard::moe {
+
+// Final weights, once it is known what was dropped (specs/hmoe.md 2.3, steps 3 and 8): gate values of
+// surviving choices, divided by max(sum over the token's choices, epsilon) before or after dropping.
+Var combine_weights(const Routing& routing, const DispatchPlan& plan);  // [n], 0 = dropped
+
+class MoeLayer : public Module {
+ public:
+  MoeLayer(const dist::Mesh& mesh, int64_t width, int64_t hidden, const std::string& activation,
+           double dropout, double activation_dropout, dist::ExchangeMode mode, DType dtype)
+      : comm_(mesh.expert),
+        mode_(mode),
+        dropout_(dropout),
+        num_experts_(mesh.layout.num_experts),
+        experts_(mesh.layout, mesh.world.rank(), width, hidden, activation, activation_dropout,
+                 dtype) {}
+
+  struct Output {
+    Var out;  // [S, M]: weighted sum over each row's surviving choices; 0 for a row without any
+    DispatchPlan plan;
+    Var weight;  // [n]
+  };
+  // x [S, M]; token i64 [S]: position of each row in the micro-batch, which keys its random numbers
+  Output run(const Var& x, const Routing& routing, int64_t capacity, const Tensor& token,
+             ForwardContext& ctx) const;
+
+  void visit(ParamVisitor& v) override { v("experts", experts_); }
+  int64_t num_experts() const { return num_experts_; }
+
+ private:
+  dist::Comm comm_;
+  dist::ExchangeMode mode_;
+  double dropout_;
+  int64_t num_experts_;
+  Experts experts_;
+};
+
+}  // namespace switchyard::moe
