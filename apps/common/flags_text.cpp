@@ -5,6 +5,7 @@
 #include <set>
 
 #include "apps/common/flags.h"
+#include "data/utf8.h"
 
 namespace switchyard {
 namespace flags {
@@ -81,20 +82,6 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
-void append_utf8(std::string& out, uint32_t code) {
-  if (code < 0x80) {
-    out += static_cast<char>(code);
-  } else if (code < 0x800) {
-    out += {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 63))};
-  } else if (code < 0x10000) {
-    out += {static_cast<char>(0xE0 | code >> 12), static_cast<char>(0x80 | (code >> 6 & 63)),
-            static_cast<char>(0x80 | (code & 63))};
-  } else {
-    out += {static_cast<char>(0xF0 | code >> 18), static_cast<char>(0x80 | (code >> 12 & 63)),
-            static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
-  }
-}
-
 // Reads `key = value` lines: strings in "..." or '...', integers, floats, booleans, comments.
 class TomlLine {
  public:
@@ -169,7 +156,7 @@ class TomlLine {
     require(enough && std::from_chars(from, from + digits, code, 16).ptr == from + digits &&
                 code < 0x110000 && (code < 0xD800 || code > 0xDFFF),
             "unknown escape in a quoted text");
-    append_utf8(out, code);
+    append_utf8(out, static_cast<UChar32>(code));
     at_ += digits;
   }
 

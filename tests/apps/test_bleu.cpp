@@ -1,0 +1,307 @@
+// BLEU and chrF against the recorded values of sacreBLEU 2.6.0 (tests/fixtures/bleu_cases.tsv), and by hand.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "apps/common/bleu.h"
+#include "apps/common/chrf.h"
+#include "apps/common/score_text.h"
+#include "data/text_files.h"
+#include "tensor/check.h"
+
+namespace switchyard {
+namespace {
+
+std::string fixtures() {
+  const char* other = std::getenv("SWITCHYARD_FIXTURES");
+  return other ? other : SWITCHYARD_FIXTURES_DEFAULT;
+}
+
+std::vector<std::string> split(const std::string& text, const std::string& at) {
+  std::vector<std::string> parts;
+  size_t from = 0;
+  for (size_t to; (to = text.find(at, from)) != std::string::npos; from = to + at.size())
+    parts.push_back(text.substr(from, to - from));
+  parts.push_back(text.substr(from));
+  return parts;
+}
+
+using Row = std::map<std::string, std::string>;
+
+std::vector<Row> read_rows() {
+  std::ifstream in(fixtures() + "/bleu_cases.tsv");
+  std::string line;
+  std::getline(in, line);
+  const std::vector<std::string> names = split(line, "\t");
+  std::vector<Row> rows;
+  while (std::getline(in, line)) {
+    const std::vector<std::string> fields = split(line, "\t");
+    EXPECT_EQ(fields.size(), names.size()) << line;
+    Row row;
+    for (size_t i = 0; i < std::min(fields.size(), names.size()); ++i) row[names[i]] = fields[i];
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+BleuOptions options_of(Row& row) {
+  BleuOptions options;
+  options.tokenizer = row["tok"];
+  options.lower_case = row["lc"] == "1";
+  const std::vector<std::string> smooth = split(row["smooth"], ":");
+  options.smooth = smooth[0];
+  if (smooth.size() > 1) options.smooth_value = std::stod(smooth[1]);
+  return options;
+}
+
+void expect_numbers(const std::string& fixture, const std::array<double, 4>& ours, double tolerance,
+                    const char* what) {
+  const std::vector<std::string> expected = split(fixture, "/");
+  ASSERT_EQ(expected.size(), 4u);
+  for (size_t n = 0; n < 4; ++n) EXPECT_NEAR(ours[n], std::stod(expected[n]), tolerance) << what;
+}
+
+void expect_corpus(Row& row, const std::vector<std::string>& hyps,
+                   const std::vector<References>& refs) {
+  const BleuOptions options = options_of(row);
+  const BleuScore score = corpus_bleu(hyps, refs, options);
+  EXPECT_NEAR(score.score, std::stod(row["corpus_bleu"]), 1e-6);
+  expect_numbers(row["match"], score.match, 0, "match");
+  expect_numbers(row["total"], score.total, 0, "total");
+  expect_numbers(row["precisions"], score.precisions, 1e-6, "precisions");
+  EXPECT_NEAR(score.brevity_penalty, std::stod(row["bp"]), 1e-6);
+  EXPECT_EQ(score.hyp_len, std::stoll(row["hyp_len"]));
+  EXPECT_EQ(score.ref_len, std::stoll(row["ref_len"]));
+  ChrfOptions chrf{.lower_case = options.lower_case};
+  EXPECT_NEAR(corpus_chrf(hyps, refs, chrf), std::stod(row["chrf"]), 1e-6);
+  chrf.word_order = 2;
+  EXPECT_NEAR(corpus_chrf(hyps, refs, chrf), std::stod(row["chrfpp"]), 1e-6);
+}
+
+TEST(BleuFixtures, Segments) {
+  int count = 0;
+  for (Row& row : read_rows()) {
+    if (row["kind"] != "seg") continue;
+    SCOPED_TRACE(row["id"]);
+    BleuOptions options = options_of(row);
+    const References refs = split(row["refs"], " ||| ");
+    EXPECT_EQ(bleu_tokenize(row["hyp"], options), row["tok_hyp"]);
+    expect_corpus(row, {row["hyp"]}, {refs});
+    options.effective_order = true;
+    const BleuScore sentence = bleu_score(bleu_counts(row["hyp"], refs, options), options);
+    EXPECT_NEAR(sentence.score, std::stod(row["sent_bleu"]), 1e-6);
+    ++count;
+  }
+  EXPECT_GT(count, 0) << "no rows in " << fixtures();
+}
+
+TEST(BleuFixtures, Corpora) {
+  std::vector<Row> rows = read_rows();
+  std::map<std::string, Row> by_id;
+  for (Row& row : rows) by_id[row["id"]] = row;
+  for (Row& row : rows) {
+    if (row["kind"] != "corpus") continue;
+    SCOPED_TRACE(row["id"]);
+    std::vector<std::string> hyps;
+    std::vector<References> refs;
+    for (const std::string& id : split(row["hyp"], ",")) {
+      hyps.push_back(by_id[id]["hyp"]);
+      refs.push_back({split(by_id[id]["refs"], " ||| ")[0]});
+    }
+    expect_corpus(row, hyps, refs);
+  }
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
+// The operations of kind `file` (specs/bleu.md 8).
+std::vector<std::string> derive(const std::string& op, size_t k,
+                                const std::vector<std::string>& lines) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const std::string& line = lines[i];
+    std::vector<std::string> w, kept;
+    for (const Symbols& word : split_white_space(decode_utf8(line))) w.push_back(encode_utf8(word));
+    if (op == "same") {
+      out.push_back(line);
+    } else if (op == "lower") {
+      out.push_back(encode_utf8(lower_case(decode_utf8(line))));
+    } else if (op == "rotlines") {
+      out.push_back(lines[(i + k) % lines.size()]);
+    } else if (op == "emptyevery") {
+      out.push_back((i + 1) % k == 0 ? "" : line);
+    } else if (op == "nopunct") {
+      out.emplace_back();
+      for (const char c : line)
+        if (std::string(".,!?;:\"").find(c) == std::string::npos) out.back() += c;
+    } else {
+      for (size_t j = 0; j < w.size(); ++j) {
+        if (op == "reverse") kept.push_back(w[w.size() - 1 - j]);
+        if (op == "first" && j < k) kept.push_back(w[j]);
+        if (op == "dropevery" && (j + 1) % k != 0) kept.push_back(w[j]);
+        if (op == "swap")
+          kept.push_back(j % 2 == 1 ? w[j - 1] : j + 1 < w.size() ? w[j + 1] : w[j]);
+        if (op == "dup") kept.push_back(w[j]);
+      }
+      if (op == "dup") kept.insert(kept.end(), w.begin(), w.end());
+      EXPECT_TRUE(op == "reverse" || op == "first" || op == "dropevery" || op == "swap" ||
+                  op == "dup")
+          << op;
+      out.push_back(joined(kept));
+    }
+  }
+  return out;
+}
+
+TEST(BleuFixtures, Files) {
+  int count = 0, missing = 0;
+  for (Row& row : read_rows()) {
+    if (row["kind"] != "file") continue;
+    std::string path = fixtures() + "/" + row["refs"];
+    if (!std::filesystem::exists(path)) path += ".gz";
+    if (!std::filesystem::exists(path)) {
+      ++missing;
+      continue;
+    }
+    SCOPED_TRACE(row["id"]);
+    const std::vector<std::string> lines = split_lines(read_file(path));
+    const std::vector<std::string> parts = split(row["hyp"].substr(0, row["hyp"].find('(')), ":");
+    const size_t k = parts.size() > 1 ? std::stoul(parts[1]) : 1;
+    std::vector<References> refs;
+    for (const std::string& line : lines) refs.push_back({line});
+    expect_corpus(row, derive(parts[0], k, lines), refs);
+    ++count;
+  }
+  if (missing > 0)
+    GTEST_SKIP() << missing << " rows need Multi30k files beside the fixture; " << count << " ran";
+}
+
+TEST(Bleu, LinesAndSignatures) {
+  BleuOptions options;
+  const BleuScore score =
+      corpus_bleu({"The cat is on the mat."}, {{"The cat sat on the mat."}}, options);
+  EXPECT_EQ(score.text(),
+            "BLEU = 48.89 85.7/66.7/40.0/25.0 (BP = 1.000 ratio = 1.000 hyp_len = 7 ref_len = 7)");
+  EXPECT_EQ(score.text("x:1", 4).substr(0, 19), "BLEU|x:1 = 48.8923 ");
+  EXPECT_EQ(BleuScore().text(),
+            "BLEU = 0.00 0.0/0.0/0.0/0.0 (BP = 0.000 ratio = 0.000 hyp_len = 0 ref_len = 0)");
+  EXPECT_EQ(bleu_signature(options, 1),
+            "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:switchyard-0.1");
+  options.lower_case = options.effective_order = true;
+  options.smooth = "floor";
+  EXPECT_EQ(
+      bleu_signature(options, 0,
+                     {{"subset", "s"}, {"bs", "1000"}, {"seed", "1"}, {"lang", "de-en"}}),
+      "nrefs:var|bs:1000|seed:1|lang:de-en|subset:s|case:lc|eff:yes|tok:13a|smooth:floor[0.10]|"
+      "version:switchyard-0.1");
+  options.smooth = "add-k";
+  EXPECT_EQ(bleu_signature(options, 2, {{"test", "t16"}}, true),
+            "#:2|t:t16|c:lc|e:yes|tok:13a|s:add-k[1.00]|v:switchyard-0.1");
+  EXPECT_THROW(bleu_signature(options, 1, {{"other", ""}}), Error);
+  EXPECT_EQ(chrf_signature({.word_order = 2}, 1),
+            "nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no|version:switchyard-0.1");
+  EXPECT_EQ(chrf_text(66.8139, {.word_order = 2}), "chrF2++ = 66.81");
+  EXPECT_EQ(chrf_text(66.8139, {}, "s:1", 1), "chrF2|s:1 = 66.8");
+  EXPECT_EQ(common_reference_count({{"a", "b"}, {"c", "d"}}), 2);
+  EXPECT_EQ(common_reference_count({{"a", "b"}, {"c"}}), 0);
+}
+
+TEST(Bleu, TokenizersBeyondTheFixture) {
+  const auto tokens = [](const char* name, const std::string& line) {
+    BleuOptions options;
+    options.tokenizer = name;
+    return bleu_tokenize(line, options);
+  };
+  EXPECT_EQ(tokens("13a", "a <skipped>b, c."), "a b , c .");
+  EXPECT_EQ(tokens("13a", "It is 5."), "It is 5 .");
+  EXPECT_EQ(tokens("zh", "  .5 \xE3\x80\x80"), ".5");
+  EXPECT_EQ(tokens("zh", "\xF0\xA0\x80\x80\xE4\xB8\x80"),
+            "\xF0\xA0\x80\x80 \xE4\xB8\x80");  // U+20000 stays whole
+  EXPECT_EQ(tokens("none", " a\tb \xC2\xA0"), " a\tb");
+  EXPECT_EQ(tokens("intl", "x=1 (½) a…b"), "x = 1 ( ½ ) a … b");
+  BleuOptions spm;
+  spm.tokenizer = "spm-mine";
+  spm.pieces = [](const std::string& line) {
+    return std::vector<std::string>{"\xE2\x96\x81" + line.substr(0, 1), line.substr(1)};
+  };
+  EXPECT_EQ(bleu_tokenize("cat ", spm),
+            "\xE2\x96\x81"
+            "c at");
+  EXPECT_EQ(bleu_signature(spm, 1),
+            "nrefs:1|case:mixed|eff:no|tok:spm-mine|smooth:exp|version:switchyard-0.1");
+  spm.tokenizer = "flores200";
+  EXPECT_THROW(bleu_tokenize("cat", spm), UserError);
+  spm.tokenizer = "spm-x", spm.pieces = nullptr;
+  EXPECT_THROW(bleu_tokenize("cat", spm), UserError);
+}
+
+TEST(Bleu, LowerCaseIsFullUnicode) {
+  const auto lower = [](const std::string& text) {
+    return encode_utf8(lower_case(decode_utf8(text)));
+  };
+  EXPECT_EQ(lower("ΟΔΟΣ ΣΟΣ Σ"), "οδος σος σ");  // final sigma only after a letter
+  EXPECT_EQ(lower("Straße İI"), "straße i̇i");
+}
+
+TEST(Bleu, MistakesAreErrors) {
+  for (const char* bad : {"\xff", "a\xC3", "\xED\xA0\x80", "\xC0\x80", "\xF4\x90\x80\x80"}) {
+    EXPECT_THROW(corpus_bleu({bad}, {{"a"}}, {}), UserError);
+    EXPECT_THROW(corpus_chrf({"a"}, {{bad}}, {}), UserError);
+  }
+  EXPECT_THROW(corpus_bleu({"a", "b"}, {{"a"}}, {}), UserError);
+  BleuOptions options;
+  options.smooth = "add-K";
+  EXPECT_THROW(corpus_bleu({"a"}, {{"a"}}, options), UserError);
+  EXPECT_THROW(bleu_counts("a", {}, {}), Error);
+}
+
+TEST(Bleu, PiecesTrimEndsAndUnknownsNeverMatch) {
+  const std::vector<int32_t> hyp = {9, 5, 6, 3, 7, 8, 2, 1, 1}, ref = {1, 9, 5, 6, 3, 7, 8, 2};
+  const BleuCounts counts = piece_bleu_counts(hyp, ref, 1, 2, 3);
+  EXPECT_EQ(counts.hyp_len, 6);
+  EXPECT_EQ(counts.ref_len, 6);
+  EXPECT_EQ(counts.match, (std::array<int64_t, 4>{5, 3, 1, 0}));
+  EXPECT_EQ(counts.total, (std::array<int64_t, 4>{6, 5, 4, 3}));
+  BleuOptions options;
+  options.smooth = "none";
+  EXPECT_EQ(bleu_score(counts, options).score, 0);
+  const std::vector<int32_t> known = {9, 5, 6, 7, 8, 2};
+  EXPECT_DOUBLE_EQ(bleu_score(piece_bleu_counts(known, known, 1, 2, 3), options).score, 100);
+  EXPECT_EQ(piece_bleu_counts({}, known, 1, 2, 3).hyp_len, 0);
+}
+
+TEST(Bleu, LooksTokenizedFromAHundredLines) {
+  std::vector<std::string> lines(99, "a b .");
+  EXPECT_FALSE(looks_tokenized(lines));
+  lines.push_back("c .");
+  EXPECT_TRUE(looks_tokenized(lines));
+}
+
+// Values of sacrebleu 2.6.0's CHRF(word_order=2, eps_smoothing=True) and CHRF(whitespace=True).
+TEST(Chrf, Variants) {
+  struct Case {
+    std::string hyp, ref;
+    double epsilon_words, epsilon, space_words;
+  };
+  for (const auto& [hyp, ref, epsilon_words, epsilon, space_words] : std::vector<Case>{
+           {"cat sat", "the cat sat down", 38.8660919364, 36.1519402456, 39.7999243583},
+           {"ab", "ab", 37.5, 33.3333333333, 100},
+           {"The cat is on the mat.", "The cat sat (on) the mat.", 50.4524699789, 49.2332581116,
+            56.5384702986},
+           {"", "x", 0, 0, 0}}) {
+    EXPECT_NEAR(corpus_chrf({hyp}, {{ref}}, {.word_order = 2, .epsilon = true}), epsilon_words,
+                1e-9);
+    EXPECT_NEAR(corpus_chrf({hyp}, {{ref}}, {.epsilon = true}), epsilon, 1e-9);
+    EXPECT_NEAR(corpus_chrf({hyp}, {{ref}}, {.word_order = 2, .keep_white_space = true}),
+                space_words, 1e-9);
+  }
+}
+
+}  // namespace
+}  // namespace switchyard
