@@ -1,0 +1,70 @@
+// Random fills and dropout: every element is a function of (stream, element index) alone.
+#include "tensor/cpu/draws.h"
+
+namespace switchyard::cpu {
+namespace {
+
+// Inverse of the normal distribution function, u in (0, 1): sqrt(2) erfinv(2u - 1).
+// Source: M. Giles, "Approximating the erfinv function" (2010), single precision
+inline float normal_quantile(float u) {
+  const float x = 2.0f * u - 1.0f;
+  const float w = -vmath::log(4.0f * u * (1.0f - u));
+  const float near = vmath::polynomial(w - 2.5f, 2.81022636e-08f, 3.43273939e-07f, -3.5233877e-06f,
+                                       -4.39150654e-06f, 0.00021858087f, -0.00125372503f,
+                                       -0.00417768164f, 0.246640727f, 1.50140941f);
+  const float far = vmath::polynomial(std::sqrt(w) - 3.0f, -0.000200214257f, 0.000100950558f,
+                                      0.00134934322f, -0.00367342844f, 0.00573950773f,
+                                      -0.0076224613f, 0.00943887047f, 1.00167406f, 2.83297682f);
+  return 1.41421356f * x * (w < 5.0f ? near : far);
+}
+
+}  // namespace
+
+void random_uniform(RandomStream r, int64_t first_index, double lo, double hi, Tensor& y) {
+  FLOAT_DISPATCH(y.dtype(), T, {
+    T* py = y.data<T>();
+    const T low = T(lo), width = T(hi - lo);
+    parallel_for(y.numel(), kGrain, [=](int64_t begin, int64_t end) {
+      draw_loop(r, uint64_t(first_index), begin, end, [=](int64_t i, uint32_t bits) {
+        py[i] = std::fma(width, T(unit_float(bits)), low);
+      });
+    });
+  });
+}
+
+void random_normal(RandomStream r, int64_t first_index, double stddev, Tensor& y) {
+  FLOAT_DISPATCH(y.dtype(), T, {
+    T* py = y.data<T>();
+    const T s = T(stddev);
+    parallel_for(y.numel(), kGrain, [=](int64_t begin, int64_t end) {
+      draw_loop(r, uint64_t(first_index), begin, end, [=](int64_t i, uint32_t bits) {
+        py[i] = s * T(normal_quantile(open_unit_float(bits)));
+      });
+    });
+  });
+}
+
+void random_gumbel(RandomStream r, const Tensor& row_ids, Tensor& y) {
+  FLOAT_DISPATCH(y.dtype(), T, {
+    T* py = y.data<T>();
+    draw_rows(r, row_ids, y, [=](int64_t i, uint32_t bits) {
+      py[i] = -vmath::log(-vmath::log(T(open_unit_float(bits))));
+    });
+  });
+}
+
+void dropout(const Tensor& x, const Tensor& row_ids, RandomStream r, double p, Tensor& y) {
+  check_same(x, y, "dropout");
+  check(p >= 0 && p < 1, concat("dropout: probability ", p, " outside of [0, 1)"));
+  FLOAT_DISPATCH(x.dtype(), T, {
+    const T* px = x.data<T>();
+    T* py = y.data<T>();
+    const float limit = float(p);
+    const T factor = T(1 / (1 - p));
+    draw_rows(r, row_ids, y, [=](int64_t i, uint32_t bits) {
+      py[i] = px[i] * (unit_float(bits) >= limit ? factor : T(0));
+    });
+  });
+}
+
+}  // namespace switchyard::cpu

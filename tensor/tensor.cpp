@@ -1,0 +1,91 @@
+// Making tensors and views of them.
+#include "tensor/tensor.h"
+
+#include <utility>
+
+#include "tensor/allocator.h"
+#include "tensor/kernels.h"
+
+namespace switchyard {
+
+std::string to_string(const Shape& shape) {
+  std::string s = "[";
+  for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + "]";
+}
+
+int64_t numel_of(const Shape& shape) {
+  int64_t n = 1;
+  for (int64_t d : shape) n *= d;
+  return n;
+}
+
+Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
+  for (int64_t d : shape) check(d >= 0, concat("negative dimension in ", to_string(shape)));
+  check(device == Device::CPU, "this binary was built without CUDA");
+  Tensor t;
+  t.numel_ = numel_of(shape);
+  t.shape_ = std::move(shape);
+  t.dtype_ = dtype;
+  t.device_ = device;
+  t.storage_ = allocate(t.bytes());
+  t.data_ = t.storage_.get();
+  return t;
+}
+
+Tensor Tensor::zeros(Shape shape, DType dtype, Device device) {
+  Tensor t = empty(std::move(shape), dtype, device);
+  fill(0.0, t);
+  return t;
+}
+
+Tensor Tensor::full(Shape shape, double value, DType dtype) {
+  Tensor t = empty(std::move(shape), dtype);
+  fill(value, t);
+  return t;
+}
+
+Tensor Tensor::reshape(Shape shape) const {
+  int64_t known = 1, open = -1;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] != -1) known *= shape[i];
+    else check(std::exchange(open, int64_t(i)) == -1, "reshape: more than one -1");
+  }
+  if (open >= 0) {
+    check(known > 0 && numel_ % known == 0,
+          concat("reshape: ", to_string(shape_), " does not fit ", to_string(shape)));
+    shape[open] = numel_ / known;
+  }
+  check(numel_of(shape) == numel_,
+        concat("reshape: ", to_string(shape_), " does not fit ", to_string(shape)));
+  Tensor t = *this;
+  t.shape_ = std::move(shape);
+  return t;
+}
+
+Tensor Tensor::slice(int64_t begin, int64_t end) const {
+  check(rank() > 0 && 0 <= begin && begin <= end && end <= shape_[0],
+        concat("slice: rows ", begin, " to ", end, " of ", to_string(shape_)));
+  Tensor t = *this;
+  t.shape_[0] = end - begin;
+  t.numel_ = numel_of(t.shape_);
+  const int64_t row = shape_[0] ? numel_ / shape_[0] : 0;
+  t.data_ += begin * row * size_of(dtype_);
+  return t;
+}
+
+Tensor Tensor::clone() const {
+  if (!defined()) return {};
+  Tensor t = empty(shape_, dtype_, device_);
+  convert(*this, t);
+  return t;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (!defined() || dtype == dtype_) return *this;
+  Tensor t = empty(shape_, dtype, device_);
+  convert(*this, t);
+  return t;
+}
+
+}  // namespace switchyard
