@@ -1,4 +1,4 @@
-// KERNEL(name, parameters...): declares cpu::name and cuda::name, and a function object that calls the
+// KERNEL(name, parameters...): declares cpu::name and cuda::name, and a function that calls the
 // twin of the device on which the first tensor argument lives.
 #pragma once
 #include "tensor/tensor.h"
@@ -31,13 +31,18 @@ struct OnDevice<CpuFn, CudaFn> {
 #define SWITCHYARD_CUDA_TWIN(name, ...) static_cast<void (*)(__VA_ARGS__)>(nullptr)
 #endif
 
-#define KERNEL(name, ...)                                            \
-  namespace cpu {                                                    \
-  void name(__VA_ARGS__);                                            \
-  }                                                                  \
-  namespace cuda {                                                   \
-  void name(__VA_ARGS__);                                            \
-  }                                                                  \
-  inline constexpr OnDevice<&cpu::name, SWITCHYARD_CUDA_TWIN(name, __VA_ARGS__)> name{};
+// A template, so that a differentiable op of the same name (autograd/ops.h) is another overload.
+#define KERNEL(name, ...)                                                      \
+  namespace cpu {                                                              \
+  void name(__VA_ARGS__);                                                      \
+  }                                                                            \
+  namespace cuda {                                                             \
+  void name(__VA_ARGS__);                                                      \
+  }                                                                            \
+  template <class... T>                                                        \
+    requires requires(T&&... args) { cpu::name(args...); }                     \
+  void name(T&&... args) {                                                     \
+    OnDevice<&cpu::name, SWITCHYARD_CUDA_TWIN(name, __VA_ARGS__)>{}(args...);  \
+  }
 
 }  // namespace switchyard
