@@ -17,6 +17,8 @@ struct VirtualSource {
   int64_t first_row = 0, rows = 0;
 };
 
+enum class AttrKind { Integer, Real, Text };
+
 class Hdf5File {
  public:
   static Hdf5File create(const std::string& file);  // truncates; format V110, libver latest of 1.10
@@ -51,6 +53,7 @@ class Hdf5File {
   // Attributes of a group or dataset ("/" = the file)
   bool has_attr(const std::string& path, const std::string& name) const;
   std::vector<std::string> attrs(const std::string& path) const;
+  AttrKind attr_kind(const std::string& path, const std::string& name) const;
   void set_attr(const std::string& path, const std::string& name, int64_t value);
   void set_attr(const std::string& path, const std::string& name, double value);
   void set_attr(const std::string& path, const std::string& name, const std::string& value);

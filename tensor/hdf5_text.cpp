@@ -127,6 +127,15 @@ void Hdf5File::set_attr(const std::string& path, const std::string& name,
   set_text(open_object(id_, at), at, name, value);
 }
 
+AttrKind Hdf5File::attr_kind(const std::string& path, const std::string& name) const {
+  const Place at{name_, path};
+  Id object = open_object(id_, at);
+  const H5T_class_t kind = class_of(open_attribute(object, at, name), at);
+  return kind == H5T_STRING  ? AttrKind::Text
+         : kind == H5T_FLOAT ? AttrKind::Real
+                             : AttrKind::Integer;
+}
+
 int64_t Hdf5File::attr_int(const std::string& path, const std::string& name) const {
   const Place at{name_, path};
   Id object = open_object(id_, at);
