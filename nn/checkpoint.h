@@ -1,6 +1,7 @@
 // Checkpoints (design 7): a folder step_00001000/ with one shard per writing process, model.h5 as an index
 // of virtual datasets over the shards, and manifest.json, written last. A crash at any instant leaves the
 // previous checkpoint whole; any change of any byte is refused; it loads at any number of processes.
+//   checkpoint_entries.cpp   the lists of a model and its optimizer
 //   checkpoint_plan.cpp      which rank writes which rows
 //   checkpoint_write.cpp     one process's files
 //   checkpoint_writer.cpp    all ranks: snapshot, publish, links, pruning
@@ -16,6 +17,7 @@
 
 #include "dist/runtime.h"
 #include "nn/module.h"
+#include "nn/optimizer.h"
 #include "tensor/hdf5.h"
 
 namespace switchyard {
@@ -29,6 +31,11 @@ struct CheckpointEntry {
 };
 // The parameters of a model under /model
 std::vector<CheckpointEntry> model_entries(const std::vector<NamedParam>& params);
+// Moments and steps of the same parameters under /optimizer. The steps are copies: after loading,
+// take_steps() hands them to the optimizer.
+std::vector<CheckpointEntry> optimizer_entries(const std::vector<NamedParam>& params,
+                                               Optimizer& optimizer);
+void take_steps(const std::vector<CheckpointEntry>& entries, Optimizer& optimizer);
 
 // Named values: attributes of /state
 using State = std::map<std::string, std::variant<int64_t, double, std::string>>;
@@ -38,9 +45,9 @@ struct Snapshot {
   std::vector<CheckpointEntry> tensors;  // every rank's own
   // Of these, rank 0's are written.
   State state;
-  std::string config;     // TOML
-  std::string tokenizer;  // model bytes; empty = none
-  std::vector<std::string> vocabulary;
+  std::string config;                         // TOML, shown as /config
+  std::map<std::string, std::string> assets;  // name -> bytes, shown as /<name>: "tokenizer"
+  std::vector<std::string> vocabulary;        // may be empty
 };
 
 struct SaveResult {
@@ -96,7 +103,7 @@ class Checkpoint {
   State state() const;
   int64_t state_int(const std::string& name) const;  // UserError when it is not there
   std::string config() const { return model_.read_bytes("/config"); }
-  std::string tokenizer() const;  // empty = none
+  std::string asset(const std::string& name) const;  // "tokenizer" -> bytes; empty = none
   std::vector<std::string> vocabulary() const;
   // Fills the tensors. Missing, extra (in the groups that `into` names) and misshapen ones are one
   // UserError that lists them all.

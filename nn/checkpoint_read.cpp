@@ -52,8 +52,8 @@ int64_t Checkpoint::state_int(const std::string& name) const {
 
 int64_t Checkpoint::update() const { return model_.read("/state/update").data<int64_t>()[0]; }
 
-std::string Checkpoint::tokenizer() const {
-  return model_.exists("/tokenizer") ? model_.read_bytes("/tokenizer") : "";
+std::string Checkpoint::asset(const std::string& name) const {
+  return model_.exists("/" + name) ? model_.read_bytes("/" + name) : "";
 }
 
 std::vector<std::string> Checkpoint::vocabulary() const {

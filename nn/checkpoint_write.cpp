@@ -66,7 +66,7 @@ StoredFile write_index(const std::string& folder, const std::vector<CheckpointPi
     else file.write_virtual(first.path, first.whole, first.dtype, sources);
   }
   file.write_bytes("/config", snapshot.config);
-  if (!snapshot.tokenizer.empty()) file.write_bytes("/tokenizer", snapshot.tokenizer);
+  for (const auto& [name, bytes] : snapshot.assets) file.write_bytes("/" + name, bytes);
   if (!snapshot.vocabulary.empty()) file.write_strings("/vocabulary", snapshot.vocabulary);
   file.write("/state/update", Tensor::of(std::vector<int64_t>{snapshot.update}));
   for (const auto& [key, value] : snapshot.state)

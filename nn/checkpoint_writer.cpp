@@ -44,14 +44,6 @@ std::string step_folder_name(int64_t update) {
   return name;
 }
 
-std::vector<CheckpointEntry> model_entries(const std::vector<NamedParam>& params) {
-  std::vector<CheckpointEntry> entries;
-  for (const auto& [path, p] : params)
-    entries.push_back(
-        {"/model/" + path, p->var.data(), p->placement, p->first_row, p->global_rows});
-  return entries;
-}
-
 CheckpointWriter::CheckpointWriter(std::string folder, const dist::Runtime& runtime,
                                    bool asynchronous, int keep)
     : folder_(std::move(folder)), runtime_(runtime), asynchronous_(asynchronous), keep_(keep) {
@@ -118,7 +110,8 @@ std::optional<SaveResult> CheckpointWriter::begin(const Snapshot& snapshot, bool
 
   std::string error;
   if (world.rank() == 0) try {
-      const int64_t extra = int64_t(snapshot.tokenizer.size() + plan.size() * 4096) + (1 << 20);
+      int64_t extra = int64_t(plan.size() * 4096) + (1 << 20);
+      for (const auto& [name, bytes] : snapshot.assets) extra += int64_t(bytes.size());
       check_free_space(folder_, total_bytes(plan) + extra);
       fs::remove_all(temporary());
       fs::create_directory(temporary());
