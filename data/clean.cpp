@@ -13,17 +13,26 @@ bool is_letter(UChar32 c) { return c >= 0 && u_isalpha(c); }
 bool is_word(UChar32 c) { return c >= 0 && (u_isalnum(c) || c == '_'); }
 bool ascii_word(char c) { return is_word(static_cast<unsigned char>(c)) || (c & 0x80); }
 
-bool starts_with(std::string_view text, std::string_view head) { return text.substr(0, head.size()) == head; }
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+bool starts_with(std::string_view text, std::string_view head) {
+  return text.substr(0, head.size()) == head;
+}
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 // reST: inline markup starts after white space or an opening mark and ends before white space or punctuation.
-bool may_open(std::string_view s, size_t i) { return i == 0 || contains(" ('\"<[{-/:", s.substr(i - 1, 1)); }
-bool may_close(std::string_view s, size_t after) { return after >= s.size() || !ascii_word(s[after]); }
+bool may_open(std::string_view s, size_t i) {
+  return i == 0 || contains(" ('\"<[{-/:", s.substr(i - 1, 1));
+}
+bool may_close(std::string_view s, size_t after) {
+  return after >= s.size() || !ascii_word(s[after]);
+}
 
 // Position of `mark` that closes inline markup whose content starts at `from`; npos when there is none.
 size_t closing(std::string_view s, size_t from, std::string_view mark) {
   if (from >= s.size() || s[from] == ' ') return std::string_view::npos;
-  for (size_t at = s.find(mark, from + 1); at != std::string_view::npos; at = s.find(mark, at + 1)) {
+  for (size_t at = s.find(mark, from + 1); at != std::string_view::npos;
+       at = s.find(mark, at + 1)) {
     if (s[at - 1] != ' ' && s[at - 1] != '\\') return at;
   }
   return std::string_view::npos;
@@ -47,7 +56,8 @@ std::string visible_text(std::string_view inner, bool role) {
 bool take_role(std::string& out) {
   if (out.size() < 3 || out.back() != ':') return false;
   size_t begin = out.size() - 1;
-  while (begin > 0 && (ascii_word(out[begin - 1]) || contains(":+.-", out.substr(begin - 1, 1)))) --begin;
+  while (begin > 0 && (ascii_word(out[begin - 1]) || contains(":+.-", out.substr(begin - 1, 1))))
+    --begin;
   if (out[begin] != ':' || begin + 2 > out.size() - 1) return false;
   out.erase(begin);
   return true;
@@ -95,7 +105,8 @@ std::string unwrap_markup(std::string_view s) {
       const std::string_view mark = rest.substr(0, starts_with(rest, "**") ? 2 : 1);
       const size_t end = closing(s, i + mark.size(), mark);
       if (end != none && may_close(s, end + mark.size())) {
-        out += unwrap_markup(s.substr(i + mark.size(), end - i - mark.size())), i = end + mark.size();
+        out += unwrap_markup(s.substr(i + mark.size(), end - i - mark.size())),
+            i = end + mark.size();
       } else {
         out += mark, i += mark.size();
       }
@@ -103,7 +114,8 @@ std::string unwrap_markup(std::string_view s) {
                may_close(s, closing(s, i + 1, "|") + 1)) {
       i = closing(s, i + 1, "|") + 1;  // |substitution|
       while (i < s.size() && s[i] == '_') ++i;
-    } else if (c == '[' && rest.find("]_") != none && !contains(rest.substr(0, rest.find("]_")), " ")) {
+    } else if (c == '[' && rest.find("]_") != none &&
+               !contains(rest.substr(0, rest.find("]_")), " ")) {
       i += rest.find("]_") + 2;  // [1]_, [#note]_, [CIT2002]_
     } else {
       out += c, ++i;
@@ -125,7 +137,8 @@ int strip_leading_marks(std::string& s) {
     const std::string_view before = std::string_view(s).substr(i > 0 ? i - 1 : 0, 1);
     const size_t word_end = std::min(s.find_first_not_of(letters, i + 1), s.size());
     const bool letter = i + 1 < s.size() && (word_end > i + 1 || (s[i + 1] & 0x80));
-    if (!contains(kMarks, s.substr(i, 1)) || !letter || s.substr(word_end, 1) == ";") {  // "&amp;" stays
+    if (!contains(kMarks, s.substr(i, 1)) || !letter ||
+        s.substr(word_end, 1) == ";") {  // "&amp;" stays
       out += s[i];
     } else if (before == "(" && word_end == i + 2 && s.substr(word_end, 1) == ")" && !out.empty()) {
       out.pop_back();
@@ -246,7 +259,8 @@ void strip_mnemonics(std::string& english, std::string& other) {
 
 const char* clean_pair(std::string& english, std::string& other, const std::string& lang) {
   const Writing& writing = writing_of(lang);
-  for (std::string* side : {&english, &other}) *side = collapse_space(unwrap_markup(collapse_space(*side)));
+  for (std::string* side : {&english, &other})
+    *side = collapse_space(unwrap_markup(collapse_space(*side)));
   strip_mnemonics(english, other);
   if (english == other) return "translation equals the English";
   const auto words = split_words(english);
@@ -269,7 +283,8 @@ const char* clean_pair(std::string& english, std::string& other, const std::stri
   const double ratio = double(xx.characters) / double(en.characters);
   const double low[] = {0.45, 0.12, 0.4}, high[] = {2.4, 2.2, 2.5};
   if (ratio < low[int(writing.shape)] || ratio > high[int(writing.shape)]) return "length ratio";
-  if (writing.shape == Shape::Latin && mostly_english(english, other)) return "mostly English words";
+  if (writing.shape == Shape::Latin && mostly_english(english, other))
+    return "mostly English words";
   return nullptr;
 }
 
@@ -294,11 +309,15 @@ std::string normalized_key(std::string_view english) {
 Split split_of(const std::string& key) {
   // XXH3 where the data set notes say md5: any fixed function of the key serves, and this library is here already.
   const uint64_t bucket = XXH3_64bits(key.data(), key.size()) % 1000;
-  return bucket < 40 ? Split::Valid : bucket < 120 ? Split::Test : bucket < 200 ? Split::Extra : Split::Train;
+  return bucket < 40    ? Split::Valid
+         : bucket < 120 ? Split::Test
+         : bucket < 200 ? Split::Extra
+                        : Split::Train;
 }
 
 bool is_plain_prose(std::string_view english) {
-  if (english.find_first_of("%{}<>=/\\'\"|[]") != std::string_view::npos || contains(english, "--")) return false;
+  if (english.find_first_of("%{}<>=/\\'\"|[]") != std::string_view::npos || contains(english, "--"))
+    return false;
   int64_t capitals = 0;  // letters of the current word, -1: it has a lower-case letter
   bool plain = true;
   for_each_code_point(english, [&](UChar32 c) {

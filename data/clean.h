@@ -9,9 +9,12 @@
 
 namespace switchyard {
 
-std::string collapse_space(std::string_view text);  // runs of Unicode white space -> one space; trimmed; "::" endings
-std::string unwrap_markup(std::string_view text);   // reST and similar inline markup -> its visible text
-void strip_mnemonics(std::string& english, std::string& other);  // "_File", "&File", "Datei (_F)" -> without the mark
+std::string collapse_space(
+    std::string_view text);  // runs of Unicode white space -> one space; trimmed; "::" endings
+std::string unwrap_markup(
+    std::string_view text);  // reST and similar inline markup -> its visible text
+void strip_mnemonics(std::string& english,
+                     std::string& other);  // "_File", "&File", "Datei (_F)" -> without the mark
 
 // Cleans both sides in place. Returns nullptr when the pair stays, else why it was dropped.
 const char* clean_pair(std::string& english, std::string& other, const std::string& lang);

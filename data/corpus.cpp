@@ -33,7 +33,8 @@ void write_contents(Hdf5File& file, const TranslationSource& data, const Counts&
       totals[s] += b.splits[s][0].size();
       for (int side = 0; side < 2; ++side) {
         const Sentences& text = b.splits[s][size_t(side)];
-        const std::string group = concat("/", kSplitNames[s], "/", b.name(), "/", b.langs[size_t(side)]);
+        const std::string group =
+            concat("/", kSplitNames[s], "/", b.name(), "/", b.langs[size_t(side)]);
         file.write(group + "/tokens", Tensor::of(text.tokens));
         file.write(group + "/offsets", Tensor::of(text.offsets));
         if (!text.text.empty()) file.write_strings(group + "/text", text.text);
@@ -47,7 +48,8 @@ void write_contents(Hdf5File& file, const TranslationSource& data, const Counts&
   file.set_attr("/", "options", options);
   file.set_attr("/", "skipped", nlohmann::json(skipped).dump());
   file.set_attr("/", "checksum", data.checksum());
-  for (size_t s = 0; s < totals.size(); ++s) file.set_attr("/", concat(kSplitNames[s], "_pairs"), totals[s]);
+  for (size_t s = 0; s < totals.size(); ++s)
+    file.set_attr("/", concat(kSplitNames[s], "_pairs"), totals[s]);
 }
 
 Sentences read_sentences(const Hdf5File& file, const std::string& group) {
@@ -63,7 +65,8 @@ std::shared_ptr<const TranslationSource> read_contents(const std::string& path) 
   user_check(file.has_attr("/", "kind") && file.attr_string("/", "kind") == kKind,
              concat(path, ": not a translation corpus; make one with apps/prepare translation"));
   user_check(file.attr_int("/", "format") == kFormat,
-             concat(path, ": format ", file.attr_int("/", "format"), ", expected ", kFormat, ": prepare it again"));
+             concat(path, ": format ", file.attr_int("/", "format"), ", expected ", kFormat,
+                    ": prepare it again"));
   const std::vector<std::string> langs = split_list(file.attr_string("/", "langs"));
   std::vector<Bitext> bitexts;
   for (const std::string& pair : split_list(file.attr_string("/", "pairs"))) {
@@ -72,15 +75,19 @@ std::shared_ptr<const TranslationSource> read_contents(const std::string& path) 
     Bitext b{{pair.substr(0, dash), pair.substr(dash + 1)}, {}};
     for (size_t s = 0; s < b.splits.size(); ++s) {
       for (size_t side = 0; side < 2; ++side) {
-        b.splits[s][side] = read_sentences(file, concat("/", kSplitNames[s], "/", pair, "/", b.langs[side]));
+        b.splits[s][side] =
+            read_sentences(file, concat("/", kSplitNames[s], "/", pair, "/", b.langs[side]));
       }
     }
     bitexts.push_back(std::move(b));
   }
   Tokenizer tokenizer(file.read_bytes("/tokenizer"), file.read_strings("/vocabulary"));
-  auto data = std::make_shared<TranslationSource>(path, langs, std::move(tokenizer), std::move(bitexts));
-  user_check(data->checksum() == file.attr_string("/", "checksum"),
-             concat(path, ": its checksum does not match its contents: the file is damaged, prepare it again"));
+  auto data =
+      std::make_shared<TranslationSource>(path, langs, std::move(tokenizer), std::move(bitexts));
+  user_check(
+      data->checksum() == file.attr_string("/", "checksum"),
+      concat(path,
+             ": its checksum does not match its contents: the file is damaged, prepare it again"));
   return data;
 }
 
@@ -110,12 +117,14 @@ void write_corpus(const std::string& path, const TranslationSource& data, const 
 std::shared_ptr<const TranslationSource> read_corpus(const std::string& path) {
   std::error_code ec;
   user_check(std::filesystem::is_regular_file(path, ec),
-             concat("--data ", path, ": no such file; make one with apps/prepare translation --output ", path));
+             concat("--data ", path,
+                    ": no such file; make one with apps/prepare translation --output ", path));
   try {
     return read_contents(path);
   } catch (const UserError& e) {
     const std::string what = e.what();
-    throw UserError(what.starts_with(path) ? "--data " + what : concat("--data ", path, ": ", what));
+    throw UserError(what.starts_with(path) ? "--data " + what
+                                           : concat("--data ", path, ": ", what));
   } catch (const std::exception& e) {
     throw UserError(concat("--data ", path, ": not a readable corpus file: ", e.what()));
   }

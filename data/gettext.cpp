@@ -24,7 +24,9 @@ std::string charset_of(std::string_view header) {
   if (at == std::string_view::npos) return {};
   std::string name;
   for (char c : header.substr(at + 8)) {
-    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '_' && c != ':' && c != '.') break;
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '_' && c != ':' &&
+        c != '.')
+      break;
     name += char(std::toupper(static_cast<unsigned char>(c)));
   }
   return name;
@@ -34,8 +36,8 @@ std::string charset_of(std::string_view header) {
 class Decoder {
  public:
   explicit Decoder(const std::string& charset) : converter_(nullptr, ucnv_close) {
-    if (charset.empty() || charset == "UTF-8" || charset == "UTF8" || charset == "ASCII" || charset == "US-ASCII" ||
-        charset == "CHARSET") {
+    if (charset.empty() || charset == "UTF-8" || charset == "UTF8" || charset == "ASCII" ||
+        charset == "US-ASCII" || charset == "CHARSET") {
       return;  // "CHARSET" is the template's placeholder: such files are ASCII
     }
     UErrorCode status = U_ZERO_ERROR;
@@ -47,8 +49,8 @@ class Decoder {
       // to UTF-16 and back to UTF-8; undecodable bytes become U+FFFD
       std::vector<UChar> wide(text.size() * 2 + 16);
       UErrorCode status = U_ZERO_ERROR;
-      const int32_t n = ucnv_toUChars(converter_.get(), wide.data(), int32_t(wide.size()), text.data(),
-                                      int32_t(text.size()), &status);
+      const int32_t n = ucnv_toUChars(converter_.get(), wide.data(), int32_t(wide.size()),
+                                      text.data(), int32_t(text.size()), &status);
       if (U_FAILURE(status)) return false;
       text.clear();
       for (int32_t i = 0; i < n;) {
@@ -89,10 +91,12 @@ std::vector<Message> decode_entries(std::vector<RawEntry> entries, Counts& skipp
     if (e.obsolete) why = "obsolete";
     else if (e.source.empty()) why = "header";
     else if (e.fuzzy) why = "fuzzy";
-    else if (e.plural || e.source.find('\0') != std::string::npos || e.target.find('\0') != std::string::npos)
+    else if (e.plural || e.source.find('\0') != std::string::npos ||
+             e.target.find('\0') != std::string::npos)
       why = "plural form";
     else if (e.target.empty()) why = "not translated";
-    else if (e.source.size() > kMaxMessageBytes || e.target.size() > kMaxMessageBytes) why = "message too long";
+    else if (e.source.size() > kMaxMessageBytes || e.target.size() > kMaxMessageBytes)
+      why = "message too long";
     else if (!decoder.decode(e.source) || !decoder.decode(e.target)) why = "invalid characters";
     if (why) ++skipped[why];
     else messages.push_back({std::move(e.source), std::move(e.target)});
@@ -107,7 +111,8 @@ std::vector<Message> read_mo(std::string_view bytes, Counts& skipped) {
   bool swapped = false;
   const auto u32 = [&](uint64_t at) {  // callers have checked at + 4 <= size
     uint32_t v = 0;
-    for (int i = 0; i < 4; ++i) v |= uint32_t(uint8_t(bytes[at + size_t(swapped ? 3 - i : i)])) << (8 * i);
+    for (int i = 0; i < 4; ++i)
+      v |= uint32_t(uint8_t(bytes[at + size_t(swapped ? 3 - i : i)])) << (8 * i);
     return v;
   };
   constexpr uint32_t kMagic = 0x950412de;
@@ -115,14 +120,16 @@ std::vector<Message> read_mo(std::string_view bytes, Counts& skipped) {
   user_check(u32(0) == kMagic, "not a .mo file (magic number)");
   user_check(u32(4) >> 16 <= 1, concat("unknown .mo revision ", u32(4) >> 16));
   const uint64_t n = u32(8), originals = u32(12), translations = u32(16), size = bytes.size();
-  user_check(originals + 8 * n <= size && translations + 8 * n <= size, "a table reaches beyond the end of the file");
+  user_check(originals + 8 * n <= size && translations + 8 * n <= size,
+             "a table reaches beyond the end of the file");
   uint64_t total = 0;
   const auto text = [&](uint64_t table, uint64_t i) {
     const uint64_t length = u32(table + 8 * i), offset = u32(table + 8 * i + 4);
     user_check(offset + length < size, concat("string ", i, " reaches beyond the end of the file"));
     user_check(bytes[offset + length] == '\0', concat("string ", i, " does not end with NUL"));
     total += length + 1;
-    user_check(total <= 2 * size, "strings overlap");  // bounds the work that a small hostile file can ask for
+    user_check(total <= 2 * size,
+               "strings overlap");  // bounds the work that a small hostile file can ask for
     return std::string(bytes.substr(offset, length));
   };
   std::vector<RawEntry> entries;
@@ -161,8 +168,8 @@ bool unquote(std::string_view line, std::string& out) {
 std::vector<Message> read_po(std::string_view text, Counts& skipped) {
   std::vector<RawEntry> entries;
   RawEntry entry;
-  std::string ignored;            // values that are not kept: context, plurals
-  std::string* value = nullptr;   // where a continuation line goes
+  std::string ignored;           // values that are not kept: context, plurals
+  std::string* value = nullptr;  // where a continuation line goes
   bool has_id = false, done = false, broken = false;
   const auto flush = [&] {
     if (broken) ++skipped["malformed entry"];
@@ -173,8 +180,10 @@ std::vector<Message> read_po(std::string_view text, Counts& skipped) {
     const size_t end = std::min(text.find('\n', i), text.size());
     std::string_view line = text.substr(i, end - i);
     i = end + 1;
-    while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back()))) line.remove_suffix(1);
-    while (!line.empty() && std::isspace(static_cast<unsigned char>(line.front()))) line.remove_prefix(1);
+    while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back())))
+      line.remove_suffix(1);
+    while (!line.empty() && std::isspace(static_cast<unsigned char>(line.front())))
+      line.remove_prefix(1);
     if (line.empty()) {
       flush();
       continue;
@@ -184,7 +193,8 @@ std::vector<Message> read_po(std::string_view text, Counts& skipped) {
       obsolete = line.substr(0, 2) == "#~";
       if (!obsolete) {
         if (done) flush();
-        if (line.substr(0, 2) == "#," && line.find("fuzzy") != std::string_view::npos) entry.fuzzy = true;
+        if (line.substr(0, 2) == "#," && line.find("fuzzy") != std::string_view::npos)
+          entry.fuzzy = true;
         continue;
       }
       line.remove_prefix(2);
@@ -224,9 +234,11 @@ std::vector<std::string> catalogue_files(const fs::path& folder, const std::stri
   std::vector<std::string> files;
   std::error_code ec;
   const auto options = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator it(folder / lang, options, ec), end; !ec && it != end; it.increment(ec)) {
+  for (fs::recursive_directory_iterator it(folder / lang, options, ec), end; !ec && it != end;
+       it.increment(ec)) {
     std::error_code type_error;
-    if (is_catalogue(it->path()) && it->is_regular_file(type_error)) files.push_back(it->path().string());
+    if (is_catalogue(it->path()) && it->is_regular_file(type_error))
+      files.push_back(it->path().string());
   }
   const fs::path single = folder / (lang + ".po");
   if (fs::is_regular_file(single, ec)) files.push_back(single.string());
@@ -243,13 +255,15 @@ std::vector<std::string> catalogue_languages(const std::string& folder) {
   for (fs::directory_iterator it(folder, ec), end; !ec && it != end; it.increment(ec)) {
     const bool single = it->path().extension() == ".po";
     const std::string lang = single ? it->path().stem().string() : it->path().filename().string();
-    if (single || (it->is_directory(ec) && !catalogue_files(folder, lang).empty())) langs.push_back(lang);
+    if (single || (it->is_directory(ec) && !catalogue_files(folder, lang).empty()))
+      langs.push_back(lang);
   }
   std::sort(langs.begin(), langs.end());
   langs.erase(std::unique(langs.begin(), langs.end()), langs.end());
-  user_check(!langs.empty(), concat("--gettext ", folder,
-                                    ": no message catalogues (.mo, .po) there; slim images strip them: "
-                                    "give another folder, or train without --data on the synthetic task"));
+  user_check(!langs.empty(),
+             concat("--gettext ", folder,
+                    ": no message catalogues (.mo, .po) there; slim images strip them: "
+                    "give another folder, or train without --data on the synthetic task"));
   return langs;
 }
 
@@ -260,7 +274,8 @@ CatalogueSet read_catalogues(const std::string& folder, const std::string& lang)
     std::vector<Message> messages;
     try {
       const std::string bytes = read_file(file);
-      messages = fs::path(file).extension() == ".mo" ? read_mo(bytes, set.skipped) : read_po(bytes, set.skipped);
+      messages = fs::path(file).extension() == ".mo" ? read_mo(bytes, set.skipped)
+                                                     : read_po(bytes, set.skipped);
     } catch (const UserError&) {
       ++set.skipped["unusable file"];
       continue;

@@ -19,7 +19,8 @@ void require_regular_file(const std::string& path) {
   struct stat info;
   user_check(::stat(path.c_str(), &info) == 0,
              concat("cannot read ", path, ": ", std::strerror(errno)));
-  user_check(!S_ISDIR(info.st_mode), concat("cannot read ", path, ": it is a folder, expected a file"));
+  user_check(!S_ISDIR(info.st_mode),
+             concat("cannot read ", path, ": it is a folder, expected a file"));
   user_check(S_ISREG(info.st_mode), concat("cannot read ", path, ": not a regular file"));
 }
 
@@ -62,7 +63,8 @@ std::string read_file(const std::string& path) {
     if (got < 0) fail();
     if (got == 0) break;
     text.append(block.data(), size_t(got));
-    user_check(text.size() <= kMaxFileBytes, concat(path, " holds more than 8 GiB of text: cut it into parts"));
+    user_check(text.size() <= kMaxFileBytes,
+               concat(path, " holds more than 8 GiB of text: cut it into parts"));
   }
   return text;
 }
@@ -77,13 +79,15 @@ std::vector<std::string> split_lines(const std::string& text) {
   return lines;
 }
 
-std::vector<TextPair> read_aligned(const std::string& first, const std::string& second, Counts& skipped) {
+std::vector<TextPair> read_aligned(const std::string& first, const std::string& second,
+                                   Counts& skipped) {
   std::vector<std::string> a = split_lines(read_file(first)), b = split_lines(read_file(second));
   for (const auto& [lines, path] : {std::pair(&a, &first), std::pair(&b, &second)}) {
     user_check(!lines->empty(), concat(*path, " is empty: expected one sentence on each line"));
   }
-  user_check(a.size() == b.size(), concat("unequal line counts: ", first, " has ", a.size(), ", ", second, " has ",
-                                          b.size(), "; line i of both must be the same sentence"));
+  user_check(a.size() == b.size(),
+             concat("unequal line counts: ", first, " has ", a.size(), ", ", second, " has ",
+                    b.size(), "; line i of both must be the same sentence"));
   std::vector<TextPair> pairs;
   for (size_t i = 0; i < a.size(); ++i) {
     const char* fault = line_fault(a[i]);

@@ -18,6 +18,7 @@ std::vector<std::string> split_lines(const std::string& text);
 
 // Line i of one file and line i of the other. Unequal line counts and empty files are UserErrors; pairs with an
 // empty, over-long or invalid line on either side are left out and counted.
-std::vector<TextPair> read_aligned(const std::string& first, const std::string& second, Counts& skipped);
+std::vector<TextPair> read_aligned(const std::string& first, const std::string& second,
+                                   Counts& skipped);
 
 }  // namespace switchyard

@@ -34,10 +34,11 @@ bool is_language_token(const std::string& word) {
 
 }  // namespace
 
-std::string train_sentencepiece(const std::vector<std::string>& lines, const TokenizerOptions& options,
-                                Counts& skipped) {
-  user_check(options.vocabulary_size >= 8 && options.vocabulary_size <= 1000000,
-             concat("--vocab-size ", options.vocabulary_size, ": expected a number from 8 to 1000000"));
+std::string train_sentencepiece(const std::vector<std::string>& lines,
+                                const TokenizerOptions& options, Counts& skipped) {
+  user_check(
+      options.vocabulary_size >= 8 && options.vocabulary_size <= 1000000,
+      concat("--vocab-size ", options.vocabulary_size, ": expected a number from 8 to 1000000"));
   std::vector<const std::string*> chosen;
   const size_t step = (lines.size() + size_t(options.max_lines) - 1) / size_t(options.max_lines);
   for (size_t i = 0; i < lines.size(); i += std::max<size_t>(step, 1)) {
@@ -61,19 +62,23 @@ std::string train_sentencepiece(const std::vector<std::string>& lines, const Tok
       &iterator, &model);
   if (!status.ok()) {
     std::string why = status.ToString();
-    const size_t at = why.find("required_chars. ");  // "... smaller than required_chars. 20 vs 30. ..."
+    const size_t at =
+        why.find("required_chars. ");  // "... smaller than required_chars. 20 vs 30. ..."
     if (at != std::string::npos) {
       const size_t vs = why.find("vs ", at), stop = why.find('.', vs);
       why = concat("the text has so many different characters that it needs at least ",
-                   why.substr(vs + 3, stop - vs - 3), " pieces: raise --vocab-size or lower --character-coverage");
+                   why.substr(vs + 3, stop - vs - 3),
+                   " pieces: raise --vocab-size or lower --character-coverage");
     }
     throw UserError(concat("--vocab-size ", options.vocabulary_size, ": ", why));
   }
   sentencepiece::SentencePieceProcessor processor;
-  check(processor.LoadFromSerializedProto(model).ok(), "SentencePiece cannot read the model it has just trained");
-  user_check(processor.GetPieceSize() == options.vocabulary_size,
-             concat("--vocab-size ", options.vocabulary_size, ": the training text supports at most ",
-                    processor.GetPieceSize(), " pieces; give that number or a smaller one"));
+  check(processor.LoadFromSerializedProto(model).ok(),
+        "SentencePiece cannot read the model it has just trained");
+  user_check(
+      processor.GetPieceSize() == options.vocabulary_size,
+      concat("--vocab-size ", options.vocabulary_size, ": the training text supports at most ",
+             processor.GetPieceSize(), " pieces; give that number or a smaller one"));
   return model;
 }
 
@@ -87,12 +92,14 @@ std::vector<std::string> Tokenizer::make_vocabulary(std::vector<std::string> pie
                                                     const std::vector<std::string>& langs) {
   std::vector<std::string> words(std::begin(kSpecials), std::end(kSpecials));
   words.insert(words.end(), pieces.begin(), pieces.end());
-  for (int i = 0; words.size() % 8 != 0; ++i) words.push_back(concat("madeupword000", i));  // fairseq's filler names
+  for (int i = 0; words.size() % 8 != 0; ++i)
+    words.push_back(concat("madeupword000", i));  // fairseq's filler names
   for (const std::string& lang : langs) words.push_back(language_token_name(lang));
   return words;
 }
 
-std::vector<std::string> Tokenizer::make_vocabulary(const std::string& model, const std::vector<std::string>& langs) {
+std::vector<std::string> Tokenizer::make_vocabulary(const std::string& model,
+                                                    const std::vector<std::string>& langs) {
   sentencepiece::SentencePieceProcessor sp;
   user_check(sp.LoadFromSerializedProto(model).ok(), "the tokenizer is not a SentencePiece model");
   std::vector<std::string> pieces;
@@ -104,13 +111,15 @@ std::vector<std::string> Tokenizer::make_vocabulary(const std::string& model, co
 
 Tokenizer::Tokenizer(std::string model, std::vector<std::string> vocabulary)
     : model_(std::move(model)), vocabulary_(std::move(vocabulary)) {
-  user_check(vocabulary_.size() > 4 && std::equal(std::begin(kSpecials), std::end(kSpecials), vocabulary_.begin()),
+  user_check(vocabulary_.size() > 4 &&
+                 std::equal(std::begin(kSpecials), std::end(kSpecials), vocabulary_.begin()),
              "the vocabulary does not begin with <s>, <pad>, </s>, <unk>");
   for (size_t i = 0; i < vocabulary_.size(); ++i) id_of_.emplace(vocabulary_[i], int32_t(i));
   user_check(id_of_.size() == vocabulary_.size(), "the vocabulary holds a word twice");
   if (model_.empty()) return;
   auto processor = std::make_shared<Processor>();
-  user_check(processor->sp.LoadFromSerializedProto(model_).ok(), "the tokenizer is not a SentencePiece model");
+  user_check(processor->sp.LoadFromSerializedProto(model_).ok(),
+             "the tokenizer is not a SentencePiece model");
   const auto& sp = processor->sp;
   from_piece_.assign(size_t(sp.GetPieceSize()), int32_t(kUnk));
   to_piece_.assign(vocabulary_.size(), -1);
@@ -119,7 +128,8 @@ Tokenizer::Tokenizer(std::string model, std::vector<std::string> vocabulary)
     if (sp.IsControl(i) || sp.IsUnknown(i)) continue;
     const auto found = id_of_.find(sp.IdToPiece(i));
     user_check(found != id_of_.end(),
-               concat("the tokenizer's piece ", sp.IdToPiece(i), " is not in the vocabulary: they do not belong together"));
+               concat("the tokenizer's piece ", sp.IdToPiece(i),
+                      " is not in the vocabulary: they do not belong together"));
     from_piece_[size_t(i)] = found->second;
     to_piece_[size_t(found->second)] = i;
   }
@@ -146,7 +156,8 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
   std::vector<int> pieces;
   std::string text;
   for (int32_t id : ids) {
-    check(id >= 0 && size_t(id) < vocabulary_.size(), concat("token id ", id, " is outside the vocabulary"));
+    check(id >= 0 && size_t(id) < vocabulary_.size(),
+          concat("token id ", id, " is outside the vocabulary"));
     if (processor_) {
       if (to_piece_[size_t(id)] >= 0) pieces.push_back(to_piece_[size_t(id)]);
     } else if (id > kUnk && !is_language_token(vocabulary_[size_t(id)])) {
@@ -171,7 +182,8 @@ std::vector<std::string> Tokenizer::langs() const {
 int64_t Tokenizer::language_token(const std::string& lang) const {
   const auto found = id_of_.find(language_token_name(lang));
   if (found == id_of_.end()) {
-    throw UserError(concat("unknown language ", lang, ": did you mean ", nearest_name(lang, langs()), "?"));
+    throw UserError(
+        concat("unknown language ", lang, ": did you mean ", nearest_name(lang, langs()), "?"));
   }
   return found->second;
 }

@@ -16,13 +16,13 @@ struct TokenizerOptions {
   int64_t vocabulary_size = 8000;      // pieces of the SentencePiece model
   std::string model_type = "unigram";  // or "bpe"
   double character_coverage = 1.0;
-  int64_t max_lines = 2000000;         // more lines than this: every k-th one
+  int64_t max_lines = 2000000;  // more lines than this: every k-th one
 };
 
 // Trains a model on these lines: a pure function of them and the options. Returns the model's bytes. A vocabulary that
 // the text cannot fill, or that cannot hold its characters, is a UserError. Lines left out are counted.
-std::string train_sentencepiece(const std::vector<std::string>& lines, const TokenizerOptions& options,
-                                Counts& skipped);
+std::string train_sentencepiece(const std::vector<std::string>& lines,
+                                const TokenizerOptions& options, Counts& skipped);
 
 std::string language_token_name(const std::string& lang);  // "__fr__"
 
@@ -32,22 +32,26 @@ class Tokenizer {
   // Throws UserError when the model is damaged or does not belong to the vocabulary.
   Tokenizer(std::string model, std::vector<std::string> vocabulary);
   // The vocabulary of a fresh model.
-  static std::vector<std::string> make_vocabulary(const std::string& model, const std::vector<std::string>& langs);
-  static std::vector<std::string> make_vocabulary(std::vector<std::string> pieces, const std::vector<std::string>& langs);
+  static std::vector<std::string> make_vocabulary(const std::string& model,
+                                                  const std::vector<std::string>& langs);
+  static std::vector<std::string> make_vocabulary(std::vector<std::string> pieces,
+                                                  const std::vector<std::string>& langs);
 
-  std::vector<int32_t> encode(const std::string& text) const;  // pieces only: no language token, no </s>
-  std::string decode(std::span<const int32_t> ids) const;      // special, filler and language tokens vanish
-  int64_t language_token(const std::string& lang) const;       // UserError names the nearest known one
+  std::vector<int32_t> encode(
+      const std::string& text) const;  // pieces only: no language token, no </s>
+  std::string decode(
+      std::span<const int32_t> ids) const;  // special, filler and language tokens vanish
+  int64_t language_token(const std::string& lang) const;  // UserError names the nearest known one
   const std::vector<std::string>& vocabulary() const { return vocabulary_; }
   const std::string& model() const { return model_; }
-  std::vector<std::string> langs() const;                      // from the `__xx__` entries at the end
+  std::vector<std::string> langs() const;  // from the `__xx__` entries at the end
 
  private:
   struct Processor;
   std::string model_;
   std::vector<std::string> vocabulary_;
-  std::shared_ptr<const Processor> processor_;                 // empty for the word tokenizer
-  std::vector<int32_t> from_piece_, to_piece_;                 // between model ids and ours; -1 = none
+  std::shared_ptr<const Processor> processor_;  // empty for the word tokenizer
+  std::vector<int32_t> from_piece_, to_piece_;  // between model ids and ours; -1 = none
   std::unordered_map<std::string, int32_t> id_of_;
 };
 

@@ -16,9 +16,11 @@ Split split_named(const std::string& name) {
   throw UserError(concat("unknown split ", name, ": expected train, valid, test or extra"));
 }
 
-TranslationSource::TranslationSource(std::string origin, std::vector<std::string> langs, Tokenizer tokenizer,
-                                     std::vector<Bitext> bitexts)
-    : origin_(std::move(origin)), langs_(std::move(langs)), tokenizer_(std::move(tokenizer)),
+TranslationSource::TranslationSource(std::string origin, std::vector<std::string> langs,
+                                     Tokenizer tokenizer, std::vector<Bitext> bitexts)
+    : origin_(std::move(origin)),
+      langs_(std::move(langs)),
+      tokenizer_(std::move(tokenizer)),
       bitexts_(std::move(bitexts)) {
   user_check(!bitexts_.empty(), concat(origin_, ": no language pair in it"));
   for (const std::string& lang : langs_) language_token(int32_t(&lang - langs_.data()));
@@ -30,18 +32,21 @@ TranslationSource::TranslationSource(std::string origin, std::vector<std::string
     for (size_t s = 0; s < b.splits.size(); ++s) {
       const std::string where = concat(origin_, ": ", kSplitNames[s], "/", b.name());
       const Sentences &x = b.splits[s][0], &y = b.splits[s][1];
-      user_check(x.size() == y.size(), concat(where, ": ", x.size(), " and ", y.size(), " sentences, expected as many"));
+      user_check(x.size() == y.size(),
+                 concat(where, ": ", x.size(), " and ", y.size(), " sentences, expected as many"));
       for (const Sentences* side : {&x, &y}) {
         const auto& o = side->offsets;
         user_check(!o.empty() && o.front() == 0 && std::is_sorted(o.begin(), o.end()) &&
                        o.back() == int64_t(side->tokens.size()),
                    concat(where, ": offsets do not rise from 0 to the number of tokens"));
         for (int32_t id : side->tokens) {
-          user_check(id >= kUnk && id < vocabulary_size(),
-                     concat(where, ": token id ", id, ", expected ", kUnk, " to ", vocabulary_size() - 1));
+          user_check(
+              id >= kUnk && id < vocabulary_size(),
+              concat(where, ": token id ", id, ", expected ", kUnk, " to ", vocabulary_size() - 1));
         }
-        user_check(side->text.empty() || int64_t(side->text.size()) == side->size(),
-                   concat(where, ": ", side->text.size(), " texts for ", side->size(), " sentences"));
+        user_check(
+            side->text.empty() || int64_t(side->text.size()) == side->size(),
+            concat(where, ": ", side->text.size(), " texts for ", side->size(), " sentences"));
       }
     }
     const int32_t index = int32_t(&b - bitexts_.data());
@@ -51,7 +56,8 @@ TranslationSource::TranslationSource(std::string origin, std::vector<std::string
 }
 
 std::string TranslationSource::checksum() const {
-  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
+  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
+                                                                 XXH3_freeState);
   XXH3_128bits_reset(state.get());
   const auto add = [&](const void* bytes, size_t n) {
     const uint64_t length = n;  // lengths too: "ab" + "c" is not "a" + "bc"
@@ -78,7 +84,8 @@ std::string TranslationSource::checksum() const {
   }
   const XXH128_hash_t h = XXH3_128bits_digest(state.get());
   char text[33];
-  std::snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+  std::snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)h.high64,
+                (unsigned long long)h.low64);
   return text;
 }
 

@@ -1,0 +1,295 @@
+// apps/prepare translation: raw text -> SentencePiece model -> one HDF5 corpus file (data/corpus.h).
+// Input is aligned text files or the message catalogues that are installed on the machine.
+//   apps/prepare translation --gettext --langs fr,sv,da,eo --output corpus.h5
+//   apps/prepare translation --train-prefix DIR/train --valid-prefix DIR/valid --lang-pairs en-fr,en-de ...
+// The file is a function of text and options: not of the threads, the time or the folder's order.
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <thread>
+#include <unordered_set>
+
+#include "apps/common/flags.h"
+#include "data/bitext_builder.h"
+#include "data/corpus.h"
+#include "tensor/parallel.h"
+
+namespace switchyard {
+namespace {
+
+constexpr const char* kDefaultLocale = "/usr/share/locale";
+constexpr const char* kDefaultLangs = "fr,sv,da,eo";
+
+struct PrepareConfig {
+  std::string gettext, train_prefix, valid_prefix, test_prefix, langs, lang_pairs;
+  bool plain_test = true;
+  int64_t max_pairs = 0;
+  TokenizerOptions tokenizer;
+  std::string output = "corpus.h5";
+  int64_t threads = 0, seed = 1;
+
+  template <class V>
+  void visit(V&& v) {
+    v.group("Input: message catalogues");
+    v(gettext, "gettext", "folder of .mo and .po catalogues; without a value /usr/share/locale");
+    v(plain_test, "plain-test", "test on plain prose only, where copying the source scores low");
+    v.group("Input: aligned text files, PREFIX.en-fr.fr or PREFIX.fr, also .gz .zst .xz .bz2");
+    v(train_prefix, "train-prefix", "training files");
+    v(valid_prefix, "valid-prefix", "validation files");
+    v(test_prefix, "test-prefix", "test files");
+    v.group("Languages");
+    v(langs, "langs",
+      "comma list; its order fixes the language tokens (catalogues: default fr,sv,da,eo)");
+    v(lang_pairs, "lang-pairs",
+      "comma list of pairs such as en-fr (text files: default en with each of --langs)");
+    v(max_pairs, "max-pairs", "training pairs kept of each language pair; 0 = all");
+    v.group("Tokenizer");
+    v(tokenizer.vocabulary_size, "vocab-size", "pieces of the SentencePiece model");
+    v(tokenizer.model_type, "model-type", "kind of SentencePiece model", {"unigram", "bpe"});
+    v(tokenizer.character_coverage, "character-coverage",
+      "share of the text's characters that get a piece");
+    v.group("Output");
+    v(output, "output", "corpus file to write");
+    v(threads, "threads", "threads for cleaning and encoding; 0 = all");
+    v(seed, "seed", "seed of the draw of --max-pairs");
+  }
+};
+
+void progress(const std::string& line) { std::cerr << "prepare: " << line << std::endl; }
+
+void check_language_name(const std::string& lang) {
+  for (unsigned char c : lang) {
+    user_check(std::isalnum(c) || c == '_' || c == '@',
+               concat("language ", lang, ": expected letters, digits, _ or @ (pt_BR, not pt-BR)"));
+  }
+}
+
+using Pair = std::array<std::string, 2>;
+
+// --lang-pairs, or English with each of --langs. A pair and its reverse are one bitext.
+std::vector<Pair> text_pairs(const PrepareConfig& config) {
+  std::vector<Pair> pairs;
+  for (const std::string& name : split_list(config.lang_pairs)) {
+    const size_t dash = name.find('-');
+    user_check(
+        dash != std::string::npos && dash > 0 && dash + 1 < name.size(),
+        concat("--lang-pairs ", name, ": expected two languages with a dash, such as en-fr"));
+    const Pair pair = {name.substr(0, dash), name.substr(dash + 1)};
+    user_check(pair[0] != pair[1],
+               concat("--lang-pairs ", name, ": expected two different languages"));
+    const auto same = [&](const Pair& p) { return p == pair || p == Pair{pair[1], pair[0]}; };
+    if (std::find_if(pairs.begin(), pairs.end(), same) == pairs.end()) pairs.push_back(pair);
+  }
+  if (pairs.empty()) {
+    for (const std::string& lang : split_list(config.langs)) {
+      if (lang != "en") pairs.push_back({"en", lang});
+    }
+  }
+  user_check(!pairs.empty(), "--train-prefix needs --lang-pairs (such as en-fr,en-de) or --langs");
+  return pairs;
+}
+
+// The two files of a pair: PREFIX.a-b.LANG, PREFIX.b-a.LANG or PREFIX.LANG, each also compressed.
+std::array<std::string, 2> find_files(const std::string& option, const std::string& prefix,
+                                      const Pair& pair) {
+  for (const std::string& middle :
+       {"." + pair[0] + "-" + pair[1], "." + pair[1] + "-" + pair[0], std::string()}) {
+    std::array<std::string, 2> found;
+    for (size_t side = 0; side < 2; ++side) {
+      for (const char* ending : {"", ".gz", ".zst", ".xz", ".bz2"}) {
+        const std::string path = prefix + middle + "." + pair[side] + ending;
+        std::error_code ec;
+        if (found[side].empty() && std::filesystem::exists(path, ec)) found[side] = path;
+      }
+    }
+    if (!found[0].empty() && !found[1].empty()) return found;
+    for (size_t side = 0; side < 2; ++side) {
+      user_check(found[side].empty(),
+                 concat("--", option, " ", prefix, ": found ", found[side], " but not its partner ",
+                        prefix, middle, ".", pair[1 - side], "[.gz|.zst|.xz|.bz2]"));
+    }
+  }
+  throw UserError(concat("--", option, " ", prefix, ": no files ", prefix, ".", pair[0], "-",
+                         pair[1], ".", pair[0], " and .", pair[1], " (also tried ", pair[1], "-",
+                         pair[0], ", no pair, and .gz .zst .xz .bz2)"));
+}
+
+std::vector<RawBitext> read_text(const PrepareConfig& config) {
+  std::vector<RawBitext> bitexts;
+  for (const Pair& pair : text_pairs(config)) {
+    RawBitext b{pair, {}, {}};
+    const std::string* prefixes[] = {&config.train_prefix, &config.valid_prefix,
+                                     &config.test_prefix};
+    for (size_t s = 0; s < 3; ++s) {
+      if (prefixes[s]->empty()) continue;
+      const auto files = find_files(concat(kSplitNames[s], "-prefix"), *prefixes[s], pair);
+      b.splits[s] = read_aligned(files[0], files[1], b.counts);
+      progress(concat(b.splits[s].size(), " pairs from ", files[0], " and ", files[1]));
+    }
+    bitexts.push_back(std::move(b));
+  }
+  return bitexts;
+}
+
+// The order of the language tokens: --langs, then whatever else occurs (English last).
+std::vector<std::string> token_languages(const PrepareConfig& config,
+                                         const std::vector<RawBitext>& bitexts) {
+  std::vector<std::string> langs = split_list(config.langs);
+  const auto add = [&](const std::string& lang) {
+    if (std::find(langs.begin(), langs.end(), lang) == langs.end()) langs.push_back(lang);
+  };
+  for (const std::string& lang : std::vector<std::string>(langs)) {
+    user_check(std::count(langs.begin(), langs.end(), lang) == 1,
+               concat("--langs: ", lang, " is given twice"));
+  }
+  for (bool english : {false, true}) {
+    for (const RawBitext& b : bitexts) {
+      for (const std::string& lang : b.langs) {
+        if ((lang == "en") == english) add(lang);
+      }
+    }
+  }
+  for (const std::string& lang : langs) {
+    bool used = false;
+    for (const RawBitext& b : bitexts) used |= b.langs[0] == lang || b.langs[1] == lang;
+    user_check(used, concat("--langs ", lang, ": no pair has this language"));
+  }
+  return langs;
+}
+
+// Different training sentences of both sides, in order: the English side occurs with every language.
+std::vector<std::string> tokenizer_lines(const std::vector<RawBitext>& bitexts) {
+  std::vector<std::string> lines;
+  std::unordered_set<std::string_view> seen;
+  for (size_t side = 0; side < 2; ++side) {
+    for (const RawBitext& b : bitexts) {
+      for (const TextPair& p : b.splits[0]) {
+        const std::string& line = side == 0 ? p.first : p.second;
+        if (seen.insert(line).second) lines.push_back(line);
+      }
+    }
+  }
+  return lines;
+}
+
+void print_table(const std::vector<RawBitext>& raw, const TranslationSource& corpus) {
+  std::printf("%-14s %9s %7s %7s %7s %12s %12s\n", "pair", "train", "valid", "test", "extra",
+              "tokens", "tokens/pair");
+  for (const Bitext& b : corpus.bitexts()) {
+    std::printf("%-14s", b.name().c_str());
+    for (size_t s = 0; s < 4; ++s)
+      std::printf(s == 0 ? " %9zu" : " %7zu", size_t(b.splits[s][0].size()));
+    const size_t tokens = b.splits[0][0].tokens.size() + b.splits[0][1].tokens.size();
+    std::printf(" %12zu %12.1f\n", tokens,
+                double(tokens) / double(std::max<int64_t>(b.splits[0][0].size(), 1)));
+  }
+  Counts total;
+  for (const RawBitext& b : raw) add_counts(total, b.counts);
+  if (total.empty()) return;
+  std::printf("\n%-36s %9s", "left out", "total");
+  for (const RawBitext& b : raw) std::printf(" %9s", (b.langs[0] + "-" + b.langs[1]).c_str());
+  for (const auto& [why, n] : total) {
+    std::printf("\n%-36s %9lld", why.c_str(), static_cast<long long>(n));
+    for (const RawBitext& b : raw) {
+      const auto found = b.counts.find(why);
+      std::printf(" %9lld", static_cast<long long>(found == b.counts.end() ? 0 : found->second));
+    }
+  }
+  std::printf("\n");
+}
+
+void prepare(const PrepareConfig& config) {
+  user_check(config.gettext.empty() != config.train_prefix.empty(),
+             "give one input: --gettext FOLDER or --train-prefix PREFIX");
+  user_check(config.gettext.empty() || (config.valid_prefix.empty() && config.test_prefix.empty()),
+             "--valid-prefix and --test-prefix go with --train-prefix: catalogues are split by "
+             "themselves");
+  user_check(config.gettext.empty() || config.lang_pairs.empty(),
+             "--lang-pairs goes with --train-prefix: catalogues pair English with each of --langs");
+  user_check(config.threads >= 0 && config.threads <= 4096,
+             concat("--threads ", config.threads, ": expected 0 to 4096"));
+  user_check(config.max_pairs >= 0,
+             concat("--max-pairs ", config.max_pairs, ": expected 0 or more"));
+  user_check(
+      config.tokenizer.character_coverage > 0.5 && config.tokenizer.character_coverage <= 1.0,
+      concat("--character-coverage ", config.tokenizer.character_coverage,
+             ": expected above 0.5, at most 1"));
+  user_check(!config.output.empty(), "--output: expected a file name");
+  for (const std::string& lang : split_list(config.langs)) check_language_name(lang);
+  set_num_threads(config.threads > 0 ? int(config.threads)
+                                     : std::max(1, int(std::thread::hardware_concurrency())));
+
+  std::vector<RawBitext> raw;
+  if (!config.gettext.empty()) {
+    CatalogueOptions options;
+    options.folder = config.gettext;
+    options.plain_test = config.plain_test;
+    for (const std::string& lang : split_list(config.langs)) {
+      if (lang != "en") options.langs.push_back(lang);
+    }
+    user_check(!options.langs.empty(), "--langs: expected a language besides en");
+    raw = read_gettext(options, progress);
+  } else {
+    raw = read_text(config);
+  }
+  for (const RawBitext& b : raw) {
+    for (const std::string& lang : b.langs) check_language_name(lang);
+    user_check(!b.splits[0].empty(),
+               concat("no usable training pair for ", b.langs[0], "-", b.langs[1]));
+  }
+  limit_training_pairs(raw, config.max_pairs, uint64_t(config.seed));
+  const std::vector<std::string> langs = token_languages(config, raw);
+
+  const std::vector<std::string> lines = tokenizer_lines(raw);
+  progress(concat("training a ", config.tokenizer.model_type, " tokenizer of ",
+                  config.tokenizer.vocabulary_size, " pieces on ", lines.size(), " sentences"));
+  Counts skipped;
+  const std::string model = train_sentencepiece(lines, config.tokenizer, skipped);
+  Tokenizer tokenizer(model, Tokenizer::make_vocabulary(model, langs));
+  progress("encoding");
+  std::vector<Bitext> bitexts = encode_bitexts(raw, tokenizer);
+  const TranslationSource corpus(config.output, langs, std::move(tokenizer), std::move(bitexts));
+  for (const RawBitext& b : raw) add_counts(skipped, b.counts);
+  PrepareConfig recorded = config;  // the file does not depend on these two
+  recorded.threads = 0, recorded.output.clear();
+  write_corpus(config.output, corpus, skipped, to_toml(option_list(recorded)));
+  print_table(raw, corpus);
+  std::printf("\nvocabulary %lld, checksum %s\nwrote %s (%.1f MB)\n",
+              static_cast<long long>(corpus.vocabulary_size()), corpus.checksum().c_str(),
+              config.output.c_str(), double(std::filesystem::file_size(config.output)) * 1e-6);
+}
+
+int run(std::vector<std::string> args) {
+  PrepareConfig config;
+  OptionList list = option_list(config);
+  const bool has_task = !args.empty() && !args[0].starts_with("-");
+  user_check(
+      !has_task || args[0] == "translation",
+      concat("unknown task ", has_task ? args[0] : "", ": expected apps/prepare translation ..."));
+  if (has_task) args.erase(args.begin());
+  for (size_t i = 0; i < args.size(); ++i) {  // --gettext alone
+    if (args[i] == "--gettext" && (i + 1 == args.size() || args[i + 1].starts_with("--"))) {
+      args[i] = concat("--gettext=", kDefaultLocale);
+    }
+  }
+  const ParseResult parsed =
+      parse_flags(list, args, "prepare", "Makes a corpus file: prepare translation [options]");
+  if (parsed.exit_code) return *parsed.exit_code;
+  user_check(has_task, "expected a task: apps/prepare translation ...");
+  if (!config.gettext.empty() && config.langs.empty()) config.langs = kDefaultLangs;
+  prepare(config);
+  return 0;
+}
+
+}  // namespace
+}  // namespace switchyard
+
+int main(int argc, char** argv) try {
+  return switchyard::run({argv + 1, argv + argc});
+} catch (const switchyard::UserError& e) {
+  std::cerr << "prepare: " << e.what() << std::endl;
+  return 2;
+} catch (const std::exception& e) {
+  std::cerr << "prepare: internal error: " << e.what() << std::endl;
+  return 1;
+}

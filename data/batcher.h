@@ -1,0 +1,116 @@
+// Sentences to batches of specs/hmoe.md 4.2 and 4.3: lengths with language tokens, cutting by --max-tokens, padding, and
+// the fixed evaluation batches. Source fed: __tgt__ pieces </s>, left-padded. Target: __tgt__ pieces </s>, right-padded;
+// decoder input: the target rotated by one, </s> __tgt__ pieces.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/batch.h"
+#include "data/translation_source.h"
+
+namespace switchyard {
+
+struct DataConfig {
+  std::string data;        // empty: the synthetic task
+  std::string langs;       // empty: all of the corpus
+  std::string lang_pairs;  // empty: all directions between the languages
+  std::string sampling_method = "concat";
+  double sampling_temperature = 1.5;
+  int64_t max_tokens = 4096;
+  int64_t required_batch_size_multiple = 8;
+  int64_t max_source_positions = 1024, max_target_positions = 1024;
+  bool skip_invalid_size_inputs = false;
+  std::string encoder_langtok = "tgt";
+  bool decoder_langtok = true;
+
+  template <class V>
+  void visit(V&& v) {
+    v.group("Data");
+    v(data, "data", "corpus file made by apps/prepare; none: the built-in synthetic task");
+    v(langs, "langs", "comma list: use only these languages of the corpus");
+    v(lang_pairs, "lang-pairs",
+      "comma list of directions such as fr-en,en-fr; default all between the languages");
+    v(sampling_method, "sampling-method", "how directions are mixed",
+      {"concat", "temperature", "uniform"});
+    v(sampling_temperature, "sampling-temperature",
+      "T of r ~ size^(1/T); 1 = proportional to size");
+    v(max_tokens, "max-tokens", "padded tokens of a micro-batch of a rank: rows x longest row");
+    v(required_batch_size_multiple, "required-batch-size-multiple",
+      "larger batches are cut down to a multiple of this");
+    v(max_source_positions, "max-source-positions", "longer sources are left out");
+    v(max_target_positions, "max-target-positions", "longer targets are left out");
+    v(skip_invalid_size_inputs, "skip-invalid-size-inputs-valid-test",
+      "leave out too long sentences of evaluation splits as well (else they are an error)");
+    v(encoder_langtok, "encoder-langtok", "language token at the source's front",
+      {"tgt", "src", "none"});
+    v(decoder_langtok, "decoder-langtok", "language token at the target's front");
+  }
+};
+void validate(const DataConfig& config);  // impossible values: UserErrors
+
+// Directions that --langs and --lang-pairs choose, as indices into source.directions().
+std::vector<int32_t> selected_directions(const TranslationSource& source, const DataConfig& config);
+
+struct SentenceRef {
+  int32_t direction = 0, index = 0;  // index inside the direction's split
+};
+using SentenceList = std::vector<SentenceRef>;
+
+// A batch in plain memory: built on the prefetch thread, made into tensors on the rank's own thread.
+struct HostBatch {
+  int64_t sentences = 0, source_time = 0, target_time = 0, source_tokens = 0, target_tokens = 0;
+  std::vector<int64_t> source, decoder_input, target, ids;
+  std::vector<int32_t> direction;
+};
+TranslationBatch to_tensors(const HostBatch& batch);
+
+class Batcher {
+ public:
+  Batcher(std::shared_ptr<const TranslationSource> source, DataConfig config, Split split);
+
+  // Sentences of a direction that fit the length limits; the others are counted.
+  SentenceList usable(int32_t direction, Counts& skipped) const;
+  // Stably sorted by target, then by source length.
+  void sort_by_length(SentenceList& list) const;
+  // Consecutive sentences; max_sentences 0 = no limit.
+  std::vector<SentenceList> cut(const SentenceList& sorted, int64_t max_tokens,
+                                int64_t max_sentences, int64_t multiple) const;
+  HostBatch build(const SentenceList& list) const;  // an empty list gives a dummy batch
+
+ private:
+  int64_t source_length(SentenceRef s) const;
+  int64_t target_length(SentenceRef s) const;
+
+  std::shared_ptr<const TranslationSource> source_;
+  DataConfig config_;
+  Split split_;
+};
+
+// A batch of free text for generation; its target holds the language token and </s> only.
+TranslationBatch source_batch(const Tokenizer& tokenizer, const DataConfig& config,
+                              const std::vector<std::vector<int32_t>>& sources,
+                              const std::string& source_lang, const std::string& target_lang);
+
+// The batches of an evaluation split, dealt round-robin to the ranks. Every rank has size() of them, the last ones may
+// be dummies. A pure function of data, configuration and ranks.
+class EvalBatches {
+ public:
+  // direction: index into source->directions(), -1 = all selected ones. max_sentences 0 = only max_tokens limits.
+  EvalBatches(std::shared_ptr<const TranslationSource> source, const DataConfig& config,
+              Split split, int32_t direction, int64_t max_tokens, int64_t max_sentences, int rank,
+              int ranks);
+  int64_t size() const { return (int64_t(lists_.size()) + ranks_ - 1) / ranks_; }
+  TranslationBatch operator[](int64_t i) const;
+  int64_t sentences() const { return sentences_; }  // of all ranks
+  const Counts& skipped() const { return skipped_; }
+
+ private:
+  Batcher batcher_;
+  std::vector<SentenceList> lists_;
+  Counts skipped_;
+  int64_t sentences_ = 0;
+  int rank_, ranks_;
+};
+
+}  // namespace switchyard

@@ -1,0 +1,67 @@
+// The order of training data, specs/hmoe.md 4.3. Each epoch draws sentences by direction, r_d ~ (size_d / sum)^(1/T),
+// permutes and sorts them by length, cuts batches, shuffles the list, and deals it to the ranks round-robin.
+// All of it is a pure function of (seed, epoch, data, configuration, ranks): a DataPosition says the rest.
+#pragma once
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "data/batcher.h"
+
+namespace switchyard {
+
+// How many sentences an epoch takes of each direction; sizes: those available. draw: the epoch's randomness.
+std::vector<int64_t> epoch_counts(const std::vector<int64_t>& sizes, const std::string& method,
+                                  double temperature, uint64_t seed, int64_t epoch);
+
+class EpochSampler {
+ public:
+  EpochSampler(std::shared_ptr<const TranslationSource> source, const DataConfig& config,
+               uint64_t seed);
+  std::vector<SentenceList> batches(
+      int64_t epoch) const;  // of all ranks, in the order they are dealt
+  HostBatch build(const SentenceList& list) const { return batcher_.build(list); }
+  const Counts& skipped() const { return skipped_; }
+
+ private:
+  DataConfig config_;
+  uint64_t seed_;
+  Batcher batcher_;
+  std::vector<SentenceList> usable_;  // one for each selected direction
+  Counts skipped_;
+};
+
+// The training micro-batches of one rank, prepared ahead on a thread of its own.
+class TrainIterator {
+ public:
+  TrainIterator(std::shared_ptr<const TranslationSource> source, const DataConfig& config,
+                uint64_t seed, int rank, int ranks, DataPosition start = {});
+  ~TrainIterator();
+  TrainIterator(const TrainIterator&) = delete;
+
+  TranslationBatch next();  // a dummy when this rank's share of an epoch ends early
+  DataPosition position() const { return position_; }  // after the batches handed out so far
+  int64_t epoch() const { return position_.epoch; }
+  const Counts& skipped() const { return sampler_.skipped(); }
+
+ private:
+  struct Item {
+    HostBatch batch;
+    DataPosition after;
+  };
+  void produce(DataPosition position);
+
+  EpochSampler sampler_;
+  int rank_, ranks_;
+  DataPosition position_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::deque<Item> ready_;
+  std::exception_ptr failure_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace switchyard
