@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <iostream>
 #include <numeric>
 
+#include "apps/common/append_file.h"
 #include "apps/common/version.h"
 #include "tensor/check.h"
 
@@ -93,13 +93,6 @@ std::string without_dashes(const std::string& arg) {
       concat("unexpected argument '", arg, "': options are written --name value; see --help"));
   throw UserError(concat("unknown option '", arg, "'; did you mean '--",
                          nearest(list, also, without_dashes(arg)), "'?"));
-}
-
-std::string read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  user_check(bool(in) || in.eof(), concat("--config: cannot read '", path, "'"));
-  return text;
 }
 
 }  // namespace
@@ -202,7 +195,7 @@ ParseResult parse_flags(OptionList& list, const std::vector<std::string>& args,
   }
   if (config->count() > 0) {
     const std::string path = last_word(config);
-    from_toml(list, read_text(path), path);
+    from_toml(list, read_whole_file(path), "--config " + path);
   }
   ParseResult result;
   for (const auto& [name, option] : words) {

@@ -180,7 +180,7 @@ TEST(Flags, UserMistakes) {
   EXPECT_EQ(error_of({"--data", "--fast"}), "--data needs a value, but '--fast' follows");
   EXPECT_EQ(error_of({"--policy", "al"}), "--policy: 'al' is not one of all, random, sampling");
   EXPECT_EQ(error_of({"--preset", "huge"}), "--preset: 'huge' is not one of tiny");
-  EXPECT_EQ(error_of({"--config", "/no/such"}), "--config: cannot read '/no/such'");
+  EXPECT_EQ(error_of({"--config", "/no/such"}), "cannot read '/no/such'");
   EXPECT_EQ(error_of({"--fp16"}), "--fp16 is refused: use --precision bf16");
   EXPECT_EQ(error_of({"--fp16", "1"}), "--fp16 is refused: use --precision bf16");
 }
