@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 #include <tuple>
 
 #include "tensor/kernels.h"
@@ -29,22 +30,23 @@ Optimizer::Optimizer(const OptimConfig& config) : config_(config) {
   std::tie(beta1_, beta2_) = parse_betas(config.adam_betas);
 }
 
-void Optimizer::set_parameters(std::vector<NamedParam> params) {
-  params_ = std::move(params);
-  std::map<std::string, Slot> kept;
-  for (const auto& [path, p] : params_) {
-    Slot& s = kept[path];
-    if (auto old = slots_.find(path); old != slots_.end()) s = std::move(old->second);
-    if (!s.m.defined()) s = {zeros_like(p->var.data()), zeros_like(p->var.data()), 0};
-    check(s.m.shape() == p->var.shape() && s.v.shape() == p->var.shape(),
-          concat("optimizer state of ", path, " is ", to_string(s.m.shape()), ", the parameter ",
-                 to_string(p->var.shape())));
-  }
-  slots_ = std::move(kept);
+Optimizer::Slot& Optimizer::slot(const std::string& path, const Param& p) {
+  Slot& s = slots_[path];
+  if (!s.m.defined()) s = {zeros_like(p.var.data()), zeros_like(p.var.data()), 0};
+  check(s.m.shape() == p.var.shape() && s.v.shape() == p.var.shape(),
+        concat("optimizer state of ", path, " is ", to_string(s.m.shape()), ", the parameter ",
+               to_string(p.var.shape())));
+  return s;
 }
 
-void Optimizer::visit_state(const std::function<void(const std::string&, Slot&)>& fn) {
-  for (auto& [path, s] : slots_) fn(path, s);
+void Optimizer::set_parameters(std::vector<NamedParam> params) {
+  params_ = std::move(params);
+  std::set<std::string> paths;
+  for (const auto& [path, p] : params_) {
+    slot(path, *p);
+    paths.insert(path);
+  }
+  std::erase_if(slots_, [&](const auto& entry) { return !paths.contains(entry.first); });
 }
 
 void Optimizer::step(double lr, double gradient_scale) {

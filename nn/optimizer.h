@@ -2,7 +2,6 @@
 // tensor/kernels.h. Moments and step counter are kept for each parameter and found by its path, so that a
 // model may gain and lose parameters between updates, and a checkpoint holds them under the same names.
 #pragma once
-#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -33,8 +32,9 @@ class Optimizer {
   // without a gradient counts as zeros: its moments decay. Gradients are left as they are.
   void step(double lr, double gradient_scale);
 
-  // The state of every parameter by path, for saving and (filling it) loading.
-  void visit_state(const std::function<void(const std::string& path, Slot&)>& fn);
+  // The state by path, for checkpoints. slot(): that of parameter p, empty if it had none.
+  Slot& slot(const std::string& path, const Param& p);
+  std::map<std::string, Slot>& slots() { return slots_; }
 
  private:
   OptimConfig config_;
