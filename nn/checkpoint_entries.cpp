@@ -14,22 +14,25 @@ std::vector<CheckpointEntry> model_entries(const std::vector<NamedParam>& params
 
 std::vector<CheckpointEntry> optimizer_entries(const std::vector<NamedParam>& params,
                                                Optimizer& optimizer) {
+  std::map<std::string, const Param*> by_path;
+  for (const auto& [path, p] : params) by_path[path] = p;
   std::vector<CheckpointEntry> entries;
-  for (const auto& [path, p] : params) {
-    const Optimizer::Slot& slot = optimizer.slot(path, *p);
-    for (const auto& [name, tensor] : {std::pair{"m/", slot.m}, std::pair{"v/", slot.v}})
-      entries.push_back(
-          {concat("/optimizer/", name, path), tensor, p->placement, p->first_row, p->global_rows});
+  optimizer.visit_state([&](const std::string& path, Optimizer::Slot& slot) {
+    const Param& p = *by_path.at(path);
+    entries.push_back({"/optimizer/m/" + path, slot.m, p.placement, p.first_row, p.global_rows});
+    entries.push_back({"/optimizer/v/" + path, slot.v, p.placement, p.first_row, p.global_rows});
     entries.push_back({"/optimizer/step/" + path, Tensor::of(std::vector<int64_t>{slot.step})});
-  }
+  });
   return entries;
 }
 
 void take_steps(const std::vector<CheckpointEntry>& entries, Optimizer& optimizer) {
-  const std::string group = "/optimizer/step/";
+  std::map<std::string, int64_t> steps;
   for (const auto& e : entries)
-    if (e.path.starts_with(group))
-      optimizer.slots().at(e.path.substr(group.size())).step = e.tensor.data<int64_t>()[0];
+    if (e.path.starts_with("/optimizer/step/")) steps[e.path] = e.tensor.data<int64_t>()[0];
+  optimizer.visit_state([&](const std::string& path, Optimizer::Slot& slot) {
+    slot.step = steps.at("/optimizer/step/" + path);
+  });
 }
 
 }  // namespace switchyard
