@@ -34,7 +34,10 @@ class Optimizer {
 
   // The state by path, for checkpoints. slot(): that of parameter p, empty if it had none.
   Slot& slot(const std::string& path, const Param& p);
-  std::map<std::string, Slot>& slots() { return slots_; }
+  template <class F>
+  void visit_state(F&& fn) {  // fn(path, Slot&), by path
+    for (auto& [path, s] : slots_) fn(path, s);
+  }
 
  private:
   OptimConfig config_;

@@ -114,13 +114,13 @@ TEST(Optimizer, AdamByHand) {
       }
     }
     std::vector<std::string> paths;
-    for (auto& [path, s] : adam.slots()) {
+    adam.visit_state([&](const std::string& path, Optimizer::Slot& s) {
       paths.push_back(path);
       EXPECT_EQ(s.step, 3);
       if (path == "p") {
         EXPECT_NEAR(s.m.data<double>()[1], m[1], 1e-12);
       }
-    }
+    });
     EXPECT_EQ(paths, (std::vector<std::string>{"idle", "p"}));
   }
 }
@@ -134,11 +134,11 @@ TEST(Optimizer, AParameterWithoutGradientDecaysItsMoments) {
   adam.step(0.1, 1);
   model.idle.var.set_grad({});
   adam.step(0.1, 1);
-  for (auto& [path, s] : adam.slots()) {
+  adam.visit_state([&](const std::string& path, Optimizer::Slot& s) {
     if (path == "idle") {
       EXPECT_NEAR(s.m.data<double>()[0], 0.1 * 0.9, 1e-12);
     }
-  }
+  });
 }
 
 TEST(Optimizer, StateFollowsPathsWhenTheModelChanges) {
@@ -150,7 +150,7 @@ TEST(Optimizer, StateFollowsPathsWhenTheModelChanges) {
   Param fresh = make_param({2}, Init::zeros());
   adam.set_parameters({{"fresh", &fresh}, {"p", &model.p}});
   std::map<std::string, int64_t> steps;
-  for (auto& [path, s] : adam.slots()) steps[path] = s.step;
+  adam.visit_state([&](const std::string& path, Optimizer::Slot& s) { steps[path] = s.step; });
   EXPECT_EQ(steps, (std::map<std::string, int64_t>{{"fresh", 0}, {"p", 1}}));
   Param other_shape = make_param({5}, Init::zeros());
   EXPECT_THROW(adam.set_parameters({{"p", &other_shape}}), Error);
