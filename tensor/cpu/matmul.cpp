@@ -71,11 +71,15 @@ void multiply_all(const std::vector<Product<T>>& products) {
                                : std::clamp<int64_t>(p.n / threads / 32 * 32, 32, isa.column_block);
   };
   const auto length_of = [](const Product<T>& p) { return std::max<int64_t>(p.k, 1); };
-  int64_t total = 0;
+  int64_t total = 0, multiplications = 0;
   for (const auto& p : products) {
-    if (p.m && p.n) total += (p.n + block_of(p) - 1) / block_of(p) * p.m * length_of(p);
+    if (p.m == 0 || p.n == 0) continue;
+    total += (p.n + block_of(p) - 1) / block_of(p) * p.m * length_of(p);
+    multiplications += p.m * p.n * length_of(p);
   }
-  parallel_for(total, 512, [&](int64_t begin, int64_t end) {
+  // At least 2^19 multiplications (about 10 us) for each thread, or waking it does not pay.
+  const int64_t grain = int64_t(double(total) * (1 << 19) / double(multiplications + 1)) + 1;
+  parallel_for(total, grain, [&](int64_t begin, int64_t end) {
     int64_t at = 0;  // position on the line
     for (const auto& p : products) {
       if (p.m == 0 || p.n == 0) continue;
