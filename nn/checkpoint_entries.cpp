@@ -14,15 +14,13 @@ std::vector<CheckpointEntry> model_entries(const std::vector<NamedParam>& params
 
 std::vector<CheckpointEntry> optimizer_entries(const std::vector<NamedParam>& params,
                                                Optimizer& optimizer) {
-  std::map<std::string, const Param*> by_path;
-  for (const auto& [path, p] : params) by_path[path] = p;
   std::vector<CheckpointEntry> entries;
-  optimizer.visit_state([&](const std::string& path, Optimizer::Slot& slot) {
-    const Param& p = *by_path.at(path);
-    entries.push_back({"/optimizer/m/" + path, slot.m, p.placement, p.first_row, p.global_rows});
-    entries.push_back({"/optimizer/v/" + path, slot.v, p.placement, p.first_row, p.global_rows});
+  for (const auto& [path, p] : params) {
+    const Optimizer::Slot& slot = optimizer.slot(path, *p);
+    entries.push_back({"/optimizer/m/" + path, slot.m, p->placement, p->first_row, p->global_rows});
+    entries.push_back({"/optimizer/v/" + path, slot.v, p->placement, p->first_row, p->global_rows});
     entries.push_back({"/optimizer/step/" + path, Tensor::of(std::vector<int64_t>{slot.step})});
-  });
+  }
   return entries;
 }
 
