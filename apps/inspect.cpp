@@ -1,0 +1,152 @@
+// apps/inspect: what a checkpoint holds. PATH is a step folder, a run's checkpoints folder, or its save-dir.
+//   apps/inspect PATH              state and parameters: shapes, sizes, norms, experts by rank
+//   apps/inspect --config PATH     its options, as for --config FILE
+//   apps/inspect --check PATH      verifies every byte: exit code 2 names the bad file and dataset
+//   apps/inspect --digest PATH     hashes of /model, /optimizer and both, equal at any number of processes
+//   apps/inspect --diff A B        the first tensor that differs; exit code 1, or 0 when there is none
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+
+#include "apps/common/flags.h"
+#include "apps/common/text_table.h"
+#include "nn/checkpoint.h"
+#include "nn/checkpoint_digest.h"
+#include "nn/checkpoint_manifest.h"
+
+namespace switchyard {
+namespace {
+
+struct InspectConfig {
+  bool config = false, check = false, digest = false, diff = false;
+
+  template <class V>
+  void visit(V&& v) {
+    v.group("What to do with PATH (a step folder, a checkpoints folder, or a run's save-dir)");
+    v(config, "config", "print the options it was trained with");
+    v(check, "check", "verify every file and every dataset");
+    v(digest, "digest", "print hashes of /model, /optimizer and both");
+    v(diff, "diff", "compare two checkpoints: --diff A B");
+  }
+};
+
+double norm_of(const Hdf5File& file, const std::string& path) {
+  double sum = 0;
+  for_rows(file, path, [&](int64_t, const Tensor& rows) {
+    const Tensor x = rows.dtype() == DType::F64 ? rows : rows.to(DType::F64);
+    for (int64_t i = 0; i < x.numel(); ++i) sum += x.data<double>()[i] * x.data<double>()[i];
+  });
+  return std::sqrt(sum);
+}
+
+std::string with_digits(const char* format, double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, format, x);
+  return text;
+}
+
+void print_parameters(const Hdf5File& model) {
+  TextTable table({"parameter", "shape", "type", "KiB", "norm"});
+  int64_t count = 0, bytes = 0;
+  for (const auto& path : model.datasets("/model")) {
+    const Shape shape = model.shape(path);
+    const int64_t size = numel_of(shape) * size_of(model.dtype(path));
+    count += numel_of(shape);
+    bytes += size;
+    table.row({path.substr(std::string("/model/").size()), to_string(shape),
+               name_of(model.dtype(path)), with_digits("%.1f", double(size) / 1024),
+               with_digits("%.6g", norm_of(model, path))});
+  }
+  std::cout << table.text() << count << " parameters, "
+            << with_digits("%.2f", double(bytes) / (1 << 20)) << " MiB\n";
+}
+
+// A dataset that several ranks wrote has the global expert index in front.
+void print_experts(const Manifest& manifest) {
+  std::map<std::string, std::map<int64_t, std::pair<int64_t, int>>>
+      rows;  // path -> first -> last, rank
+  for (const auto& file : manifest.files)
+    for (const auto& d : file.datasets)
+      if (d.path.starts_with("/model/"))
+        rows[d.path][d.first_row] = {d.first_row + d.rows - 1, d.rank};
+  TextTable table({"experts", "held by rank"});
+  for (const auto& [path, pieces] : rows) {
+    if (pieces.size() < 2) continue;
+    std::string list;
+    for (const auto& [first, piece] : pieces)
+      list += concat(list.empty() ? "" : ", ", first,
+                     piece.first > first ? concat("-", piece.first) : "", ": ", piece.second);
+    table.row({path.substr(std::string("/model/").size()), list});
+  }
+  std::cout << "\n" << table.text();
+}
+
+void print_all(const std::string& folder) {
+  const Manifest manifest = Manifest::read(folder);
+  const Checkpoint checkpoint(folder);
+  std::cout << "checkpoint " << folder << "\nupdate " << checkpoint.update() << "\n";
+  for (const auto& [name, value] : checkpoint.state())
+    std::visit([&name = name](const auto& v) { std::cout << name << " = " << v << "\n"; }, value);
+  std::cout << "\n";
+  print_parameters(checkpoint.model());
+  print_experts(manifest);
+  int64_t total = 0;
+  for (const auto& file : manifest.files) total += file.size;
+  std::cout << "\n"
+            << manifest.files.size() << " files, " << with_digits("%.2f", double(total) / (1 << 20))
+            << " MiB\n";
+}
+
+int print_difference(const std::string& a, const std::string& b) {
+  const auto difference = first_difference(Checkpoint(a).model(), Checkpoint(b).model());
+  std::cout << (difference ? *difference : "no tensor differs") << "\n";
+  return difference ? 1 : 0;
+}
+
+int run(const std::vector<std::string>& args) {
+  std::vector<std::string> paths, options;
+  for (const auto& arg : args) (arg.starts_with("-") ? options : paths).push_back(arg);
+  InspectConfig config;
+  OptionList list = option_list(config);
+  const ParseResult parsed =
+      parse_flags(list, options, "inspect", "What a checkpoint holds: inspect PATH");
+  if (parsed.exit_code) return *parsed.exit_code;
+  const size_t expected = config.diff ? 2 : 1;
+  user_check(config.config + config.check + config.digest + config.diff <= 1,
+             "inspect: give one of --config, --check, --digest, --diff");
+  user_check(paths.size() == expected,
+             concat("inspect: expected ", expected, " checkpoint path(s), got ", paths.size(),
+                    "; see --help"));
+  for (auto& path : paths) path = resolve_checkpoint(path);
+  if (config.diff) return print_difference(paths[0], paths[1]);
+  if (config.check) {
+    const Manifest manifest = Manifest::read(paths[0]);
+    verify_datasets(Checkpoint(paths[0]).model(), paths[0], manifest);
+    std::cout << paths[0] << ": whole\n";
+  } else if (config.digest) {
+    const CheckpointDigest d = digest(Checkpoint(paths[0]).model());
+    std::cout << "model     " << d.model << "\noptimizer " << d.optimizer << "\ncombined  "
+              << d.combined << "\n";
+  } else if (config.config) {
+    std::cout << Checkpoint(paths[0]).config();
+  } else {
+    print_all(paths[0]);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace switchyard
+
+int main(int argc, char** argv) {
+  try {
+    return switchyard::run({argv + 1, argv + argc});
+  } catch (const switchyard::UserError& e) {
+    std::cerr << "inspect: " << e.what() << "\n";
+    return 2;
+  } catch (const std::exception& e) {
+    std::cerr << "inspect: " << e.what() << "\n";
+    return 1;
+  }
+}
