@@ -126,8 +126,10 @@ TranslationBatch to_tensors(const HostBatch& h) {
 Batcher::Batcher(std::shared_ptr<const TranslationSource> source, DataConfig config, Split split)
     : source_(std::move(source)), config_(std::move(config)), split_(split) {}
 
+static int64_t source_index(SentenceRef s) { return s.source >= 0 ? s.source : s.index; }
+
 int64_t Batcher::source_length(SentenceRef s) const {
-  return int64_t(source_->source(split_, s.direction)[s.index].size()) + 1 +
+  return int64_t(source_->source(split_, s.direction)[source_index(s)].size()) + 1 +
          (config_.encoder_langtok != "none");
 }
 int64_t Batcher::target_length(SentenceRef s) const {
@@ -181,7 +183,7 @@ HostBatch Batcher::build(const SentenceList& list) const {
   for (const SentenceRef s : list) {
     const Direction& d = source_->directions()[size_t(s.direction)];
     const Tokenizer& t = source_->tokenizer();
-    rows.push_back({source_->source(split_, s.direction)[s.index],
+    rows.push_back({source_->source(split_, s.direction)[source_index(s)],
                     source_->target(split_, s.direction)[s.index],
                     source_front(t, config_, d.source, d.target),
                     target_front(t, config_, d.target)});
@@ -210,14 +212,18 @@ TranslationBatch source_batch(const Tokenizer& tokenizer, const DataConfig& conf
 
 EvalBatches::EvalBatches(std::shared_ptr<const TranslationSource> source, const DataConfig& config,
                          Split split, int32_t direction, int64_t max_tokens, int64_t max_sentences,
-                         int rank, int ranks)
+                         int rank, int ranks, EvalSelection selection)
     : batcher_(source, config, split), rank_(rank), ranks_(ranks) {
   user_check(max_tokens > 0 || max_sentences > 0,
              "evaluation batches need --max-tokens or --batch-size");
   SentenceList all;
   for (int32_t d :
        direction >= 0 ? std::vector<int32_t>{direction} : selected_directions(*source, config)) {
-    const SentenceList list = batcher_.usable(d, skipped_);
+    SentenceList list = batcher_.usable(d, skipped_);
+    if (selection.first_sentences > 0 && int64_t(list.size()) > selection.first_sentences)
+      list.resize(size_t(selection.first_sentences));
+    for (size_t i = 0; selection.shuffle_sources && i < list.size(); ++i)
+      list[i].source = list[(i + 1) % list.size()].index;
     all.insert(all.end(), list.begin(), list.end());
   }
   for (const auto& [why, n] : skipped_) {

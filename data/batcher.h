@@ -54,6 +54,7 @@ std::vector<int32_t> selected_directions(const TranslationSource& source, const 
 
 struct SentenceRef {
   int32_t direction = 0, index = 0;  // index inside the direction's split
+  int32_t source = -1;               // take this sentence's source instead; -1 = its own
 };
 using SentenceList = std::vector<SentenceRef>;
 
@@ -92,6 +93,12 @@ TranslationBatch source_batch(const Tokenizer& tokenizer, const DataConfig& conf
                               const std::vector<std::vector<int32_t>>& sources,
                               const std::string& source_lang, const std::string& target_lang);
 
+// Which sentences of an evaluation split, and with which sources.
+struct EvalSelection {
+  int64_t first_sentences = 0;   // only so many of each direction; 0 = all
+  bool shuffle_sources = false;  // each sentence gets the next one's source: does the model read?
+};
+
 // The batches of an evaluation split, dealt round-robin to the ranks. Every rank has size() of them, the last ones may
 // be dummies. A pure function of data, configuration and ranks.
 class EvalBatches {
@@ -99,7 +106,7 @@ class EvalBatches {
   // direction: index into source->directions(), -1 = all selected ones. max_sentences 0 = only max_tokens limits.
   EvalBatches(std::shared_ptr<const TranslationSource> source, const DataConfig& config,
               Split split, int32_t direction, int64_t max_tokens, int64_t max_sentences, int rank,
-              int ranks);
+              int ranks, EvalSelection selection = {});
   int64_t size() const { return (int64_t(lists_.size()) + ranks_ - 1) / ranks_; }
   TranslationBatch operator[](int64_t i) const;
   int64_t sentences() const { return sentences_; }  // of all ranks
