@@ -1,6 +1,10 @@
 // Call: publishing, reading in place, messages.
 #include "dist/call.h"
 
+#include <cstring>
+
+#include "tensor/parallel.h"
+
 namespace switchyard::dist {
 
 void Call::publish(const std::byte* data, int64_t bytes, const int64_t* offsets) {
@@ -52,6 +56,60 @@ void Call::count_others(int64_t bytes) {
   for (int m = 0; m < g.size(); ++m) {
     if (m != me) count(m, bytes);
   }
+}
+
+void copy(std::byte* to, const std::byte* from, int64_t bytes) {
+  parallel_for(bytes, int64_t{1} << 20, [&](int64_t begin, int64_t end) {
+    std::memcpy(to + begin, from + begin, end - begin);
+  });
+}
+
+void spread_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out) {
+  const int64_t total = offsets.back();
+  c.publish(out, total);
+  c.meet();
+  c.read([&] {
+    for (int m = 0; m < c.g.size(); ++m) {
+      const int64_t bytes = offsets[m + 1] - offsets[m];
+      if (c.agent(m) == c.me || bytes == 0) continue;
+      copy(out + offsets[m], c.peer(c.agent(m), total) + offsets[m], bytes);
+    }
+  });
+  c.meet();
+}
+
+void exchange_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out) {
+  const auto bytes = [&](int m) { return offsets[m + 1] - offsets[m]; };
+  for (int m = 0; m < c.g.size(); ++m) {
+    if (!c.is_local(m) && c.agent(m) == c.me) c.receive(m, out + offsets[m], bytes(m));
+  }
+  for (int h = 0; h < int(c.g.hosts.size()); ++h) {
+    if (h != c.g.here) c.send(c.g.agent(h, c.me), out + offsets[c.me], bytes(c.me));
+  }
+  c.finish();
+}
+
+void gather(Call& c, const std::byte* mine, const std::vector<int64_t>& offsets, std::byte* out) {
+  if (const int64_t bytes = offsets[c.me + 1] - offsets[c.me])
+    copy(out + offsets[c.me], mine, bytes);
+  exchange_parts(c, offsets, out);
+  spread_parts(c, offsets, out);
+}
+
+std::vector<int64_t> equal_parts(int n, int64_t bytes) {
+  std::vector<int64_t> offsets(n + 1);
+  for (int m = 0; m <= n; ++m) offsets[m] = m * bytes;
+  return offsets;
+}
+
+void check_cpu(const Tensor& t, const char* name) {
+  check(t.defined() && t.device() == Device::CPU,
+        concat(name, ": needs a defined tensor on the CPU"));
+}
+
+Shape with_rows(Shape shape, int64_t rows) {
+  shape[0] = rows;
+  return shape;
 }
 
 }  // namespace switchyard::dist

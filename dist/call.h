@@ -69,4 +69,18 @@ void collective(const std::shared_ptr<CommGroup>& group, int me, const char* kin
               seconds.count());
 }
 
+// --- Steps that several collectives share ----------------------------------------------------------------
+
+void copy(std::byte* to, const std::byte* from, int64_t bytes);
+std::vector<int64_t> equal_parts(int n, int64_t bytes);  // n + 1 offsets
+// out = the parts of all members, in order: part m is [offsets[m], offsets[m+1]) bytes of it.
+void gather(Call& c, const std::byte* mine, const std::vector<int64_t>& offsets, std::byte* out);
+// gather in two halves, both with the own part in `out` already. First: the own part to one member of every
+// other process, theirs to the agents here. Second: what is here to all members of this process.
+void exchange_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out);
+void spread_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out);
+
+void check_cpu(const Tensor& t, const char* name);
+Shape with_rows(Shape shape, int64_t rows);
+
 }  // namespace switchyard::dist

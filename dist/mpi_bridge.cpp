@@ -1,6 +1,8 @@
 // MPI calls, each checked.
 #include "dist/mpi_bridge.h"
 
+#define OMPI_SKIP_MPICXX 1  // the C interface only
+#define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
 
 #include <algorithm>
@@ -163,6 +165,9 @@ std::optional<std::string> MpiBridge::next_report() {
 }
 
 void MpiBridge::finalize() {
+  for (MPI_Request& r : reports_->requests) {  // process 0, when the ranks were never started
+    if (process_ == 0 && r != MPI_REQUEST_NULL) mpi_check(MPI_Cancel(&r), "MPI_Cancel");
+  }
   mpi_check(
       MPI_Waitall(int(reports_->requests.size()), reports_->requests.data(), MPI_STATUSES_IGNORE),
       "MPI_Waitall");

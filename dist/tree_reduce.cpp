@@ -33,7 +33,7 @@ struct Walk {
   const T* node(int begin, int end, size_t depth) {
     const TreeInput& in = inputs[begin];
     if (in.end == end) return reinterpret_cast<const T*>(in.data) + first;
-    if (depth == level.size()) level.emplace_back(kBlock);
+    while (level.size() <= depth) level.emplace_back(kBlock);
     T* y = level[depth].data();
     combine_halves(begin, end, depth, y);
     return y;
