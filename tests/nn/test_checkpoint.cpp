@@ -75,9 +75,16 @@ Snapshot snapshot(const dist::Runtime& rt, int64_t update, int64_t experts = kEx
   return s;
 }
 
+// Thread ranks that write as if each lived in a process of its own (or `processes` of them)
+void pretend_processes(dist::Runtime& rt, int processes) {
+  rt.processes = processes;
+  rt.process = rt.process_of(rt.world.rank());
+}
+
 void save(const std::string& folder, int ranks, std::vector<int64_t> updates,
-          bool asynchronous = false, int keep = 0, int64_t experts = kExperts) {
+          bool asynchronous = false, int keep = 0, int64_t experts = kExperts, int processes = 0) {
   dist::run_ranks(ranks, [&](dist::Runtime& rt) {
+    pretend_processes(rt, processes > 0 ? processes : ranks);
     CheckpointWriter writer(folder, rt, asynchronous, keep);
     for (int64_t update : updates) {
       auto result = writer.begin(snapshot(rt, update, experts), update == updates[0]);
@@ -109,10 +116,11 @@ std::string error_of(const std::function<void()>& fn) {
 
 TEST(Checkpoint, LoadsAtAnyNumberOfRanks) {
   TempFolder folder;
-  for (int64_t experts : {int64_t(12), int64_t(2)}) {
-    const int64_t update = 100 + experts;
-    save(folder.str(), 4, {update}, false, 0, experts);
+  for (const auto& [experts, processes] : {std::pair{12, 4}, {12, 3}, {12, 1}, {2, 4}}) {
+    const int64_t update = 100 + experts + processes;
+    save(folder.str(), 4, {update}, false, 0, experts, processes);
     const std::string step = folder / step_folder_name(update);
+    EXPECT_EQ(Manifest::read(step).files.size(), size_t(processes) + 1);
     for (int ranks : {1, 2, 3, 4}) {
       if (ranks == 3 && experts == 2) continue;
       dist::run_ranks(ranks, [&](dist::Runtime& rt) {
@@ -150,7 +158,7 @@ TEST(Checkpoint, DigestDependsOnValuesOnly) {
   TempFolder a, b, c, d;
   save(a.str(), 1, {5});
   save(b.str(), 3, {5});
-  save(c.str(), 2, {5}, true);
+  save(c.str(), 6, {5}, true, 0, kExperts, 4);
   save(d.str(), 2, {6});
   const std::string name = step_folder_name(5);
   EXPECT_EQ(combined(a / name), combined(b / name));
@@ -305,6 +313,7 @@ TEST(Checkpoint, FailedWriteLeavesThePreviousOne) {
         const rlimit full = {rlim_t(limit), rlim_t(limit)};
         setrlimit(RLIMIT_FSIZE, &full);
         dist::run_ranks(2, [&](dist::Runtime& rt) {
+          pretend_processes(rt, 2);
           CheckpointWriter writer(folder.str(), rt, asynchronous);
           auto result = writer.begin(snapshot(rt, 6));
           if (!result) result = writer.finish();
@@ -329,6 +338,7 @@ TEST(Checkpoint, KilledWriterLeavesAWholeOne) {
     const int code = in_child(
         [&] {
           dist::run_ranks(2, [&](dist::Runtime& rt) {
+            pretend_processes(rt, 1 + i / 2 % 2);
             CheckpointWriter writer(folder.str(), rt, i % 2 == 0, 3);
             for (int64_t update = 2; update < 100000; ++update) {
               writer.begin(snapshot(rt, update), update % 3 == 0);
