@@ -26,7 +26,7 @@ struct TrainConfig {
     v(seed, "seed", "seed of initial values, data order and every random draw");
     v(max_update, "max-update", "stop after this many updates");
     v(update_freq, "update-freq", "micro-batches of a rank summed into one update");
-    v(precision, "dtype", "arithmetic of training", {"fp32"});
+    v(precision, "precision,dtype", "arithmetic of training", {"fp32"});
     v(ddp_backend, "ddp-backend", "how replicated parameters are kept", {"no_shard"});
     v(reduction, "reduction", "sums over ranks: tree = same bits at every process count", {"tree"});
     v(dry_run, "dry-run", "print layout, parameters, memory and the first batch, then stop");

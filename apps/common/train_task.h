@@ -34,8 +34,9 @@ class TrainTask {
   virtual nlohmann::json data_state() const = 0;     // where the data stands, for the checkpoint
   virtual void set_data_state(const nlohmann::json& state) = 0;
   virtual int64_t epoch() const = 0;
-  // Saved with the checkpoint so that it can be used alone: name -> bytes
-  virtual std::map<std::string, std::string> assets() const { return {}; }
+  // Saved with the checkpoint, so that it can be used alone.
+  virtual std::string tokenizer_model() const { return {}; }
+  virtual std::vector<std::string> vocabulary() const { return {}; }
 };
 
 }  // namespace switchyard

@@ -1,0 +1,25 @@
+#include "apps/common/load_model.h"
+
+#include "nn/checkpoint.h"
+
+namespace switchyard {
+
+StoredRun open_stored_run(const std::string& path) {
+  user_check(!path.empty(), "--path must name a checkpoint: a run folder or a step folder");
+  StoredRun run;
+  const FoundCheckpoint found = find_checkpoint("", path);
+  run.folder = found.folder;
+  const Checkpoint checkpoint(run.folder, false);
+  OptionList options = option_list(run.config);
+  from_toml(options, checkpoint.config(), run.folder + "/model.h5");
+  run.tokenizer = std::make_shared<const Tokenizer>(checkpoint.asset("tokenizer"), checkpoint.vocabulary());
+  return run;
+}
+
+std::unique_ptr<Transformer> load_model(const StoredRun& run, const dist::Mesh& mesh) {
+  auto model = make_hmoe_model(run.config, int64_t(run.tokenizer->vocabulary().size()), mesh);
+  Checkpoint(run.folder, false).load(model_entries(parameters(*model)));
+  return model;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,84 @@
+// Translate standard input to standard output, line by line, with an HMoE checkpoint.
+#include <iostream>
+
+#include "apps/common/load_model.h"
+#include "nn/generate.h"
+
+using namespace switchyard;
+
+namespace {
+
+struct TranslateConfig {
+  std::string path, source_lang, target_lang;
+  int64_t batch_size = 32;
+  GenerateOptions generate;
+
+  template <class V>
+  void visit(V&& v) {
+    v.group("Translation");
+    v(path, "path", "checkpoint: a run folder (its best one) or a step folder");
+    v(source_lang, "source-lang", "language of the input");
+    v(target_lang, "target-lang", "language of the output");
+    v(batch_size, "batch-size", "lines translated together");
+    generate.visit(v);
+  }
+};
+
+// A batch of lines in, their translations out, in order; an empty line stays empty.
+void translate(const TranslateConfig& config, const StoredRun& run, dist::Runtime& runtime) {
+  const dist::Mesh mesh = make_hmoe_mesh(run.config, runtime.world);
+  const auto model = load_model(run, mesh);
+  GenerateOptions options = config.generate;
+  options.pad = kPad, options.eos = kEos, options.max_positions = run.config.data.max_target_positions;
+  const int64_t longest = run.config.data.max_source_positions - 2;  // language token and </s>
+  std::string line;
+  int64_t number = 0;
+  while (std::cin) {
+    std::vector<std::vector<int32_t>> sentences;
+    while (int64_t(sentences.size()) < config.batch_size && std::getline(std::cin, line)) {
+      ++number;
+      sentences.push_back(run.tokenizer->encode(line));
+      if (int64_t(sentences.back().size()) > longest) {
+        std::cerr << "warning: line " << number << " has " << sentences.back().size() << " pieces, cut to " << longest
+                  << "\n";
+        sentences.back().resize(size_t(longest));
+      }
+    }
+    if (sentences.empty()) break;
+    const TranslationBatch batch =
+        source_batch(*run.tokenizer, run.config.data, sentences, config.source_lang, config.target_lang);
+    ForwardContext ctx;
+    const std::vector<int64_t> first(sentences.size(), run.tokenizer->language_token(config.target_lang));
+    const auto found = generate(*model, batch.source, first, options, ctx);
+    for (size_t i = 0; i < sentences.size(); ++i) {
+      const std::vector<int64_t>& tokens = found[i].front().tokens;
+      const std::vector<int32_t> pieces(tokens.begin() + 1, tokens.end() - 1);
+      std::cout << (sentences[i].empty() ? "" : run.tokenizer->decode(pieces)) << "\n";
+    }
+    std::cout << std::flush;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  TranslateConfig config;
+  StoredRun run;
+  return dist::run_main(
+      argc, argv,
+      [&](std::vector<std::string> args, int) -> dist::RunPlan {
+        OptionList options = option_list(config);
+        const ParseResult parsed = parse_flags(options, args, "translate",
+            "Translate standard input to standard output, a sentence a line.");
+        if (parsed.exit_code) return {.exit_code = parsed.exit_code};
+        config.generate.validate();
+        run = open_stored_run(config.path);
+        user_check(!config.source_lang.empty() && !config.target_lang.empty(),
+                   "--source-lang and --target-lang say what to translate, e.g. --source-lang en --target-lang fr");
+        run.tokenizer->language_token(config.source_lang);  // UserErrors name the nearest
+        run.tokenizer->language_token(config.target_lang);
+        run.config.hmoe.moe_eval_capacity_token_fraction = 1.0;  // no drops
+        return {.ranks = 1, .exit_code = {}};
+      },
+      [&](dist::Runtime& runtime) { translate(config, run, runtime); });
+}
