@@ -4,14 +4,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <utility>
 
+#include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
 namespace switchyard {
@@ -63,31 +61,18 @@ void AppendFile::sync() {
   if (::fsync(fd_) != 0 && errno != EINVAL) warn("syncing");  // EINVAL: a pipe or a device
 }
 
-void write_file_atomically(const std::string& path, std::string_view text) {
+void write_file_atomically(const std::string& path, const std::string& text) {
+  namespace fs = std::filesystem;
   const std::string temporary = path + ".tmp";
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  user_check(fd >= 0, concat("cannot write '", path, "': ", std::strerror(errno)));
-  const bool written = write_all(fd, text) && ::fsync(fd) == 0;
-  int error = errno;
-  ::close(fd);
-  const bool renamed = written && ::rename(temporary.c_str(), path.c_str()) == 0;
-  if (written) error = errno;
-  if (!renamed) ::unlink(temporary.c_str());
-  user_check(renamed, concat("cannot write '", path, "': ", std::strerror(error)));
-  const std::string folder = std::filesystem::path(path).parent_path();
-  const int folder_fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_CLOEXEC);
-  if (folder_fd < 0) return;  // the rename itself is done; only its durability could not be forced
-  ::fsync(folder_fd);
-  ::close(folder_fd);
-}
-
-std::string read_whole_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  const bool opened = in.is_open() && !std::filesystem::is_directory(path);
-  std::string text;
-  if (opened) text.assign(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
-  user_check(opened && !in.bad(), concat("cannot read '", path, "'"));
-  return text;
+  try {
+    write_durably(temporary, text);
+    fs::rename(temporary, path);
+  } catch (const std::exception& why) {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw UserError(concat("cannot write ", path, " (", why.what(), ")"));
+  }
+  flush_to_disk(fs::absolute(path).parent_path());
 }
 
 }  // namespace switchyard

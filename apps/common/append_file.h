@@ -28,7 +28,6 @@ class AppendFile {
 };
 
 // Throws UserError. After a crash at any instant the file is the old one or the new one.
-void write_file_atomically(const std::string& path, std::string_view text);
-std::string read_whole_file(const std::string& path);  // UserError if it cannot be read
+void write_file_atomically(const std::string& path, const std::string& text);
 
 }  // namespace switchyard

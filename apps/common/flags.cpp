@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <CLI/CLI.hpp>
-#include <iostream>
 #include <numeric>
 
-#include "apps/common/append_file.h"
 #include "apps/common/version.h"
+#include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
 namespace switchyard {
@@ -31,30 +30,10 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
-Names split_names(const std::string& all_names) {
-  Names names;
-  for (size_t from = 0, to = 0; to != std::string::npos; from = to + 1) {
-    to = all_names.find(',', from);
-    names.push_back(all_names.substr(from, to - from));
-  }
-  return names;
-}
-
-std::string nearest(const OptionList& list, const Names& also, const std::string& name) {
-  Names known = also;
-  for (const Option& option : list.options)
-    for (const std::string& each : split_names(option.all_names)) known.push_back(each);
-  check(!known.empty(), "an empty list of options");
+std::string nearest(const Names& known, const std::string& name) {
   return *std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {
     return edit_distance(a, name) < edit_distance(b, name);
   });
-}
-
-Option* find(OptionList& list, const std::string& name) {
-  for (Option& option : list.options)
-    for (const std::string& each : split_names(option.all_names))
-      if (each == name) return &option;
-  return nullptr;
 }
 
 std::string describe(const Option& option) {
@@ -76,52 +55,28 @@ std::vector<std::string> explicit_values(const std::vector<std::string>& args) {
   return out;
 }
 
-std::string dashed(const std::string& all_names) {
-  std::string out;
-  for (const std::string& name : split_names(all_names)) out += (out.empty() ? "--" : ",--") + name;
-  return out;
-}
-
-std::string without_dashes(const std::string& arg) {
-  return arg.substr(std::min(arg.find_first_not_of('-'), arg.size()));
-}
-
-[[noreturn]] void throw_unexpected(const OptionList& list, const Names& also,
-                                   const std::string& arg) {
-  user_check(
-      arg.size() > 1 && arg[0] == '-',
-      concat("unexpected argument '", arg, "': options are written --name value; see --help"));
-  throw UserError(concat("unknown option '", arg, "'; did you mean '--",
-                         nearest(list, also, without_dashes(arg)), "'?"));
-}
-
 }  // namespace
-
-void OptionList::accepted(const std::string& name, const std::string& why) {
-  accepted_names[name] = why;
-}
-void OptionList::refused(const std::string& name, const std::string& why) {
-  refused_names[name] = why;
-}
 
 void assign_option(OptionList& list, const std::string& name, const std::string& text,
                    const std::string& origin) {
-  Option* option = find(list, name);
-  if (!option) {
-    const auto why = list.refused_names.find(name);
-    user_check(why == list.refused_names.end(),
-               concat(origin, "--", name,
-                      " is refused: ", why == list.refused_names.end() ? "" : why->second));
-    if (list.accepted_names.count(name)) return;
-    throw UserError(concat(origin, "unknown option '", name, "'; did you mean '",
-                           nearest(list, {}, name), "'?"));
+  Names known;
+  for (Option& option : list.options) {
+    known.insert(known.end(), option.names.begin(), option.names.end());
+    if (std::count(option.names.begin(), option.names.end(), name) == 0) continue;
+    try {
+      option.parse(text);
+    } catch (const UserError& error) {
+      throw UserError(origin + error.what());
+    }
+    option.given = true;
+    return;
   }
-  try {
-    option->parse(text);
-  } catch (const UserError& error) {
-    throw UserError(origin + error.what());
-  }
-  option->given = true;
+  const auto why = list.refused_names.find(name);
+  if (why != list.refused_names.end())
+    throw UserError(concat(origin, "--", name, " is refused: ", why->second));
+  user_check(
+      list.accepted_names.count(name) > 0,
+      concat(origin, "unknown option '", name, "'; did you mean '", nearest(known, name), "'?"));
 }
 
 ParseResult parse_flags(OptionList& list, const std::vector<std::string>& args,
@@ -131,7 +86,7 @@ ParseResult parse_flags(OptionList& list, const std::vector<std::string>& args,
   cli.get_formatter()->column_width(38);
   cli.set_help_flag("-h,--help", "print this text")->group("General");
   cli.set_version_flag("--version", version_text(app), "print version and build")->group("General");
-  Names also = {"help", "version", "config"}, preset_names;
+  Names preset_names;
   for (const auto& [name, values] : presets) preset_names.push_back(name);
 
   // The words given for each option; its last one counts. Words are parsed below, by precedence.
@@ -142,17 +97,15 @@ ParseResult parse_flags(OptionList& list, const std::vector<std::string>& args,
     option->take_last()->group(group)->option_text(type)->expected(bare ? 0 : 1, 1);
     return option;
   };
-  CLI::Option* config = add("--config", "FILE", "options from a config.toml", "General", false);
-  CLI::Option* preset = nullptr;
-  if (!presets.empty()) {
-    also.push_back("preset");
-    preset = add("--preset", "NAME", "named settings {" + flags::join(preset_names, ",") + "}",
-                 "General", false);
-  }
+  const CLI::Option* config =
+      add("--config", "FILE", "options from a config.toml", "General", false);
+  const CLI::Option* preset = nullptr;
+  if (!presets.empty())
+    preset = add("--preset", "NAME", "{" + flags::join(preset_names, ",") + "}", "General", false);
   std::map<std::string, CLI::Option*> words;
   for (const Option& option : list.options)
-    words[option.name] = add(dashed(option.all_names), option.type_name, describe(option),
-                             option.group, option.is_bool);
+    words[option.name] = add("--" + flags::join(option.names, ",--"), option.type_name,
+                             describe(option), option.group, option.is_bool);
   std::string footer;
   for (const auto* names : {&list.accepted_names, &list.refused_names})
     for (const auto& [name, why] : *names) {
@@ -166,23 +119,26 @@ ParseResult parse_flags(OptionList& list, const std::vector<std::string>& args,
   std::reverse(tokens.begin(), tokens.end());  // CLI11 takes a stack
   try {
     cli.parse(tokens);
-  } catch (const CLI::CallForHelp&) {
-    std::cout << cli.help();
-    return {0, {}};
-  } catch (const CLI::CallForVersion&) {
-    std::cout << version_text(app);
-    return {0, {}};
+  } catch (const CLI::Success& done) {
+    return {cli.exit(done), {}};            // prints help or version
   } catch (const CLI::ArgumentMismatch&) {  // only the last word can lack its value
     throw UserError(args.back() + " needs a value; see --help");
-  } catch (const CLI::ParseError& error) {
-    throw UserError(error.what());
   }
-  for (const CLI::Option* option : cli.get_options())
+  Names known;
+  for (const CLI::Option* option : cli.get_options()) {
+    known.insert(known.end(), option->get_lnames().begin(), option->get_lnames().end());
     for (const std::string& word : option->results())
       user_check(word.rfind("--", 0) != 0,
                  concat(option->get_name(), " needs a value, but '", word, "' follows"));
-  const std::vector<std::string> extras = cli.remaining();
-  if (!extras.empty()) throw_unexpected(list, also, extras[0]);
+  }
+  for (const std::string& extra : cli.remaining()) {
+    user_check(
+        extra.size() > 1 && extra[0] == '-',
+        concat("unexpected argument '", extra, "': options are written --name value; see --help"));
+    const std::string name = extra.substr(std::min(extra.find_first_not_of('-'), extra.size()));
+    throw UserError(
+        concat("unknown option '", extra, "'; did you mean '--", nearest(known, name), "'?"));
+  }
 
   const auto last_word = [](const CLI::Option* option) { return option->results().back(); };
   if (preset && preset->count() > 0) {
@@ -195,7 +151,7 @@ ParseResult parse_flags(OptionList& list, const std::vector<std::string>& args,
   }
   if (config->count() > 0) {
     const std::string path = last_word(config);
-    from_toml(list, read_whole_file(path), "--config " + path);
+    from_toml(list, read_text(path), "--config " + path);
   }
   ParseResult result;
   for (const auto& [name, option] : words) {

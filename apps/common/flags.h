@@ -18,7 +18,7 @@ namespace switchyard {
 // One option, type-erased: what flags.cpp needs to parse and print it.
 struct Option {
   std::string name, help, group;
-  std::string all_names;  // "precision,dtype": the name, then its aliases
+  std::vector<std::string> names;  // the name, then its aliases
   std::string default_text, type_name;
   bool is_bool = false;
   std::vector<std::string> choices;               // empty = any
@@ -38,9 +38,9 @@ class OptionList {
                   std::vector<std::string> choices =
                       {});  // T: int, int64_t, double, bool, std::string, std::optional of those
   // An option of the reference that changes nothing here: accepted with a note.
-  void accepted(const std::string& name, const std::string& why);
+  void accepted(const std::string& name, const std::string& why) { accepted_names[name] = why; }
   // An option whose feature is not there yet: refused with this reason.
-  void refused(const std::string& name, const std::string& why);
+  void refused(const std::string& name, const std::string& why) { refused_names[name] = why; }
 
   std::vector<Option> options;
   std::map<std::string, std::string> accepted_names, refused_names;

@@ -1,91 +1,100 @@
-// From a field's type to an Option: how each type is read, printed and described. Included by flags.h only.
+// From a field's type to an Option: how each type is read and printed. Included by flags.h only.
 #pragma once
+#include <charconv>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
-#include <utility>
 
+#include "data/utf8.h"
 #include "tensor/check.h"
 
 namespace switchyard {
 namespace flags {
 
-// The whole text must be one value: "12abc", "", "1e400" are refused. Each throws UserError("what was expected").
-void parse_value(const std::string& text, int& value);
-void parse_value(const std::string& text, int64_t& value);
-void parse_value(const std::string& text, double& value);
-void parse_value(const std::string& text, bool& value);  // "" (a flag without a value) is true
-void parse_value(const std::string& text, std::string& value);
-
-// Shortest text that reads back as the same value.
-std::string print_value(int value);
-std::string print_value(int64_t value);
-std::string print_value(double value);
-std::string print_value(bool value);
-std::string print_value(const std::string& value);
-
-// An empty optional is written "none".
 template <class T>
-void parse_value(const std::string& text, std::optional<T>& value) {
-  if (text == "none") {
-    value.reset();
-    return;
-  }
-  T inner{};
-  parse_value(text, inner);
-  value = inner;
-}
+inline constexpr bool kOptional = false;
 template <class T>
-std::string print_value(const std::optional<T>& value) {
-  return value ? print_value(*value) : "none";
-}
-
-template <class T>
-struct Inner {
-  using type = T;
-};
-template <class T>
-struct Inner<std::optional<T>> {
-  using type = T;
-};
+inline constexpr bool kOptional<std::optional<T>> = true;
 
 std::string join(const std::vector<std::string>& parts, const std::string& between);
+
+// The whole text must be one value: "12abc", "", "1e400" are refused by UserError("what was expected").
+template <class T>
+T parse_value(const std::string& text) {
+  if constexpr (kOptional<T>) {  // "none" = empty
+    return text == "none" ? T() : T(parse_value<typename T::value_type>(text));
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return text;
+  } else if constexpr (std::is_same_v<T, bool>) {  // "" = a flag without a value
+    const bool yes = text.empty() || text == "1" || text == "true";
+    user_check(yes || text == "0" || text == "false", "one of 0, 1, true, false");
+    return yes;
+  } else {
+    using Limits = std::numeric_limits<T>;
+    T value{};
+    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool finite = value - value == 0;
+    user_check(error == std::errc() && stop == text.data() + text.size() && finite,
+               std::is_integral_v<T>
+                   ? concat("an integer from ", Limits::min(), " to ", Limits::max())
+                   : "a finite number such as 0.1 or 1e-6");
+    return value;
+  }
+}
+
+// The shortest text that reads back as the same value.
+template <class T>
+std::string print_value(const T& value) {
+  if constexpr (kOptional<T>) {
+    return value ? print_value(*value) : "none";
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return value;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return value ? "true" : "false";
+  } else {
+    char buffer[32];
+    const std::string text(buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr);
+    // TOML tells 1.0 from the integer 1
+    return std::is_integral_v<T> || text.find_first_of(".en") < text.size() ? text : text + ".0";
+  }
+}
+
+template <class T>
+const char* type_name() {
+  if constexpr (kOptional<T>) return type_name<typename T::value_type>();
+  if (std::is_same_v<T, std::string>) return "TEXT";
+  if (std::is_same_v<T, bool>) return "0|1";
+  return std::is_integral_v<T> ? "INTEGER" : "NUMBER";
+}
 
 }  // namespace flags
 
 template <class T>
-void OptionList::operator()(T& field, const std::string& name, const std::string& help,
+void OptionList::operator()(T& field, const std::string& names, const std::string& help,
                             std::vector<std::string> choices) {
-  using Value = typename flags::Inner<T>::type;
   Option option;
-  option.name = name.substr(0, name.find(','));
-  option.all_names = name;
+  option.names = split_list(names);
+  option.name = option.names.at(0);
   option.help = help;
   option.group = group_.empty() ? "Options" : group_;
   option.default_text = flags::print_value(field);
+  option.type_name = flags::type_name<T>();
   option.is_bool = std::is_same_v<T, bool>;
-  option.is_text = std::is_same_v<Value, std::string>;
-  option.type_name = option.is_text                    ? "TEXT"
-                     : std::is_same_v<Value, bool>     ? "0|1"
-                     : std::is_floating_point_v<Value> ? "NUMBER"
-                                                       : "INTEGER";
-  option.choices = std::move(choices);
-  option.parse = [&field, name = option.name, choices = option.choices,
-                  default_text = option.default_text](const std::string& text) {
-    T value = field;
+  option.is_text = option.type_name == "TEXT";
+  option.choices = choices;
+  choices.insert(choices.end(),
+                 {option.default_text, flags::kOptional<T> ? "none" : option.default_text});
+  option.parse = [&field, name = option.name, allowed = choices, limited = !option.choices.empty(),
+                  shown = flags::join(option.choices, ", ")](const std::string& text) {
     try {
-      flags::parse_value(text, value);
+      const T value = flags::parse_value<T>(text);
+      bool known = !limited;
+      for (const std::string& choice : allowed) known |= choice == flags::print_value(value);
+      user_check(known, "one of " + shown);
+      field = value;
     } catch (const UserError& expected) {
       throw UserError(concat("--", name, ": '", text, "' is not ", expected.what()));
     }
-    if (!choices.empty()) {
-      const std::string printed = flags::print_value(value);
-      // the default is always allowed, so that config.toml reads back
-      bool known = printed == default_text || (!std::is_same_v<Value, T> && printed == "none");
-      for (const std::string& choice : choices) known = known || choice == printed;
-      user_check(known,
-                 concat("--", name, ": '", text, "' is not one of ", flags::join(choices, ", ")));
-    }
-    field = value;
   };
   option.print = [&field] { return flags::print_value(field); };
   options.push_back(std::move(option));

@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iomanip>
-#include <iostream>
 
+#include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
 namespace switchyard {
@@ -17,7 +17,7 @@ namespace {
 // Keeps the records up to `update`; a line torn by a crash goes too.
 const std::string& cut_back(const std::string& path, int64_t update) {
   if (update < 0 || !std::filesystem::exists(path)) return path;
-  std::istringstream lines(read_whole_file(path));
+  std::istringstream lines(read_text(path));
   std::string line, kept;
   while (std::getline(lines, line)) {
     const nlohmann::json record = nlohmann::json::parse(line, nullptr, false);
@@ -92,9 +92,6 @@ std::string record_line(const nlohmann::json& r, int64_t max_update) {
   if (r.value("best", false)) line += " | best so far";
   return line;
 }
-
-Progress::Progress(int64_t update, int64_t max_update, ProgressStyle style)
-    : Progress(update, max_update, style, std::cerr) {}
 
 Progress::Progress(int64_t update, int64_t max_update, ProgressStyle style, std::ostream& out)
     : first_(update), update_(update), max_update_(max_update), style_(style), out_(out) {}

@@ -2,7 +2,7 @@
 // a progress line on a terminal, plain lines in a pipe. Rank 0 only.
 #pragma once
 #include <chrono>
-#include <iosfwd>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -31,8 +31,8 @@ struct ProgressStyle {
 
 class Progress {
  public:
-  Progress(int64_t update, int64_t max_update, ProgressStyle style = ProgressStyle::detect());
-  Progress(int64_t update, int64_t max_update, ProgressStyle style, std::ostream& out);
+  Progress(int64_t update, int64_t max_update, ProgressStyle style = ProgressStyle::detect(),
+           std::ostream& out = std::cerr);
   void update(double loss_bits, double tokens_per_second);  // after each update
   void record(const nlohmann::json& r);  // a record of kind train, valid, ...: one line for people
   void finish();                         // leaves the progress line on the screen

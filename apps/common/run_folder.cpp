@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "apps/common/append_file.h"
+#include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
 namespace switchyard {
@@ -69,7 +70,7 @@ RunFolder::Lock::Lock(const std::string& folder) {
              concat("--save-dir: cannot write in folder '", folder, "': ", std::strerror(errno)));
   if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
     const std::string why = errno == EWOULDBLOCK
-                                ? "is used by another run (" + read_whole_file(path) + ")"
+                                ? "is used by another run (" + read_text(path) + ")"
                                 : concat("cannot be locked: ", std::strerror(errno));
     ::close(file);  // no destructor after a throw
     throw UserError(

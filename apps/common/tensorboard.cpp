@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
 namespace switchyard {
@@ -51,7 +52,7 @@ int64_t step_of(std::string_view event) {
 
 // Keeps the whole records up to `step`; a torn or damaged tail ends the file.
 void cut_back(const std::string& path, int64_t step) {
-  const std::string all = read_whole_file(path);
+  const std::string all = read_text(path);
   std::string kept;
   for (std::string_view rest = all; rest.size() >= 16;) {
     uint64_t length = 0;

@@ -13,6 +13,7 @@
 #include "apps/common/tensorboard.h"
 #include "apps/common/text_table.h"
 #include "apps/common/version.h"
+#include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
 namespace switchyard {
@@ -73,10 +74,10 @@ TEST(RunLog, AppendsAndStartsAnew) {
   const std::string path = folder / "log.jsonl";
   RunLog log(path, -1);
   log.write({{"kind", "train"}, {"update", 1}, {"bad", "\xff"}});
-  EXPECT_EQ(read_whole_file(path),
+  EXPECT_EQ(read_text(path),
             "{\"bad\":\"\xEF\xBF\xBD\",\"kind\":\"train\",\"update\":1}\n");  // at once
   RunLog(path, -1).sync();
-  EXPECT_EQ(read_whole_file(path), "");
+  EXPECT_EQ(read_text(path), "");
   EXPECT_TRUE(contains(error_of([&] { RunLog(folder / "no/such/log", -1); }), "no/such/log"));
 }
 
@@ -89,12 +90,12 @@ TEST(RunLog, ResumeCutsBackToTheCheckpoint) {
       "{\"update\":3,\"torn");
   RunLog log(path, 5);
   log.write({{"update", 6}});
-  EXPECT_EQ(read_whole_file(path),
+  EXPECT_EQ(read_text(path),
             "{\"update\":1}\n{\"note\":2}\n{\"update\":5}\n{\"update\":4,\"kind\":\"valid\"}\n{"
             "\"update\":6}\n");
   RunLog fresh(folder / "other.jsonl", 5);
   fresh.write({{"update", 7}});
-  EXPECT_EQ(read_whole_file(folder / "other.jsonl"), "{\"update\":7}\n");
+  EXPECT_EQ(read_text(folder / "other.jsonl"), "{\"update\":7}\n");
 }
 
 TEST(RunLog, FullDiskLosesRecordsButNeverTearsThem) {
@@ -114,7 +115,7 @@ TEST(RunLog, FullDiskLosesRecordsButNeverTearsThem) {
     log.write({{"update", 4}});
   }
   const std::string said = testing::internal::GetCapturedStderr();
-  const std::string text = read_whole_file(path);
+  const std::string text = read_text(path);
   EXPECT_EQ(text.substr(text.find(",\"update\":1")), ",\"update\":1}\n{\"update\":4}\n");
   EXPECT_TRUE(contains(said, "the run goes on")) << said;
   EXPECT_TRUE(contains(said, "lacks 2 records")) << said;
@@ -128,9 +129,9 @@ TEST(AtomicFile, OldOrNewNeverHalf) {
     const FullDisk full(2);
     EXPECT_TRUE(contains(error_of([&] { write_file_atomically(path, "newer"); }), "cannot write"));
   }
-  EXPECT_EQ(read_whole_file(path), "old");
+  EXPECT_EQ(read_text(path), "old");
   EXPECT_FALSE(fs::exists(path + ".tmp"));
-  EXPECT_TRUE(contains(error_of([&] { read_whole_file(folder.path); }), "cannot read"));
+  EXPECT_TRUE(contains(error_of([&] { read_text(folder.path); }), "cannot be read"));
 }
 
 TEST(Progress, PlainLinesInAPipe) {
@@ -235,7 +236,7 @@ TEST(RunFolder, DefaultNameAndConfig) {
     EXPECT_EQ(one.path().rfind("runs/train_x-20", 0), 0u);
     EXPECT_NE(one.path(), two.path());
     one.write_config("a = 1\n");
-    EXPECT_EQ(read_whole_file(one.path() + "/config.toml"), "a = 1\n");
+    EXPECT_EQ(read_text(one.path() + "/config.toml"), "a = 1\n");
   }
   fs::current_path(before);
 }
@@ -271,7 +272,7 @@ TEST(RunFolder, ARunIsKeptUnlessAskedOtherwise) {
   RunFolder(path, "app", false, true);
   EXPECT_FALSE(fs::exists(path + "/checkpoints"));
   EXPECT_FALSE(fs::exists(path + "/config.toml"));
-  EXPECT_EQ(read_whole_file(path + "/notes.txt"), "mine");
+  EXPECT_EQ(read_text(path + "/notes.txt"), "mine");
 }
 
 TEST(RunFolder, UnusableFolders) {
