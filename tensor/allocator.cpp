@@ -54,8 +54,9 @@ class Allocator {
         free_cached();
         block = system_allocate(bytes);
       }
-      check(block, concat("out of memory: asked for ", bytes, " bytes, ", stats_.live_bytes,
-                          " are in use by this rank"));
+      if (!block)
+        throw Error(concat("out of memory: asked for ", bytes, " bytes, ", stats_.live_bytes,
+                           " are in use by this rank"));
       stats_.reserved_bytes += bytes;
     }
     stats_.live_bytes += bytes;

@@ -21,7 +21,8 @@ int64_t numel_of(const Shape& shape) {
 }
 
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
-  for (int64_t d : shape) check(d >= 0, concat("negative dimension in ", to_string(shape)));
+  for (int64_t d : shape)
+    if (d < 0) throw Error(concat("negative dimension in ", to_string(shape)));
   check(device == Device::CPU, "this binary was built without CUDA");
   Tensor t;
   t.numel_ = numel_of(shape);
@@ -56,16 +57,16 @@ Tensor Tensor::reshape(Shape shape) const {
           concat("reshape: ", to_string(shape_), " does not fit ", to_string(shape)));
     shape[open] = numel_ / known;
   }
-  check(numel_of(shape) == numel_,
-        concat("reshape: ", to_string(shape_), " does not fit ", to_string(shape)));
+  if (numel_of(shape) != numel_)
+    throw Error(concat("reshape: ", to_string(shape_), " does not fit ", to_string(shape)));
   Tensor t = *this;
   t.shape_ = std::move(shape);
   return t;
 }
 
 Tensor Tensor::slice(int64_t begin, int64_t end) const {
-  check(rank() > 0 && 0 <= begin && begin <= end && end <= shape_[0],
-        concat("slice: rows ", begin, " to ", end, " of ", to_string(shape_)));
+  if (rank() == 0 || begin < 0 || begin > end || end > shape_[0])
+    throw Error(concat("slice: rows ", begin, " to ", end, " of ", to_string(shape_)));
   Tensor t = *this;
   t.shape_[0] = end - begin;
   t.numel_ = numel_of(t.shape_);

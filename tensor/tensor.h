@@ -46,8 +46,8 @@ class Tensor {
   // Typed pointer to the first element; the type must match the dtype.
   template <class T>
   T* data() const {
-    check(!defined() || kDTypeOf<T> == dtype_,
-          concat("tensor holds ", name_of(dtype_), ", asked for ", name_of(kDTypeOf<T>)));
+    if (defined() && kDTypeOf<T> != dtype_)
+      throw Error(concat("tensor holds ", name_of(dtype_), ", asked for ", name_of(kDTypeOf<T>)));
     return reinterpret_cast<T*>(data_);
   }
   std::byte* raw() const { return data_; }

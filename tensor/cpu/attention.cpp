@@ -14,7 +14,8 @@ struct Sizes {
 
 Sizes checked_sizes(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
   Sizes s{spec.batch, spec.heads, spec.time_q, spec.time_k, columns_of(q), 0};
-  check(s.H > 0 && s.width % s.H == 0, concat("attention: ", s.H, " heads in width ", s.width));
+  if (s.H <= 0 || s.width % s.H != 0)
+    throw Error(concat("attention: ", s.H, " heads in width ", s.width));
   s.D = s.width / s.H;
   check_numel(q, s.B * s.Tq * s.width, "attention: q");
   check_numel(k, s.B * s.Tk * s.width, "attention: k");

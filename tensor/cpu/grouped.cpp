@@ -13,7 +13,7 @@ const int64_t* checked_offsets(const Tensor& offsets, int64_t groups, int64_t n,
   const int64_t* o = offsets.data<int64_t>();
   bool rising = o[0] == 0 && o[groups] == n;
   for (int64_t g = 0; g < groups; ++g) rising = rising && o[g] <= o[g + 1];
-  check(rising, concat(kernel, ": offsets do not rise from 0 to ", n));
+  if (!rising) throw Error(concat(kernel, ": offsets do not rise from 0 to ", n));
   return o;
 }
 

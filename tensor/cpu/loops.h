@@ -19,12 +19,15 @@ inline int64_t rows_of(const Tensor& x) {
   return n;
 }
 
+// Small kernels run often: the message is only put together when it is needed.
 inline void check_same(const Tensor& a, const Tensor& b, const char* kernel) {
-  check(a.numel() == b.numel(),
+  if (a.numel() != b.numel())
+    throw Error(
         concat(kernel, ": ", to_string(a.shape()), " does not match ", to_string(b.shape())));
 }
 inline void check_numel(const Tensor& x, int64_t n, const char* what) {
-  check(x.numel() == n, concat(what, ": expected ", n, " elements, got ", to_string(x.shape())));
+  if (x.numel() != n)
+    throw Error(concat(what, ": expected ", n, " elements, got ", to_string(x.shape())));
 }
 
 // f(i) for i in [begin, end). Iterations are independent, even when an output is also an input: GCC

@@ -107,9 +107,10 @@ void matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b
   check(a.rank() == 2 && b.rank() == 2 && c.rank() == 2, "matmul: needs matrices");
   const int64_t m = a.dim(transpose_a ? 1 : 0), k = a.dim(transpose_a ? 0 : 1);
   const int64_t n = b.dim(transpose_b ? 0 : 1);
-  check(b.dim(transpose_b ? 1 : 0) == k && c.dim(0) == m && c.dim(1) == n,
-        concat("matmul: ", to_string(a.shape()), transpose_a ? "^T" : "", " x ",
-               to_string(b.shape()), transpose_b ? "^T" : "", " into ", to_string(c.shape())));
+  if (b.dim(transpose_b ? 1 : 0) != k || c.dim(0) != m || c.dim(1) != n)
+    throw Error(concat("matmul: ", to_string(a.shape()), transpose_a ? "^T" : "", " x ",
+                       to_string(b.shape()), transpose_b ? "^T" : "", " into ",
+                       to_string(c.shape())));
   if (bias.defined()) check_numel(bias, n, "matmul: bias");
   FLOAT_DISPATCH(a.dtype(), T, {
     multiply_all<T>({{m, n, k, a.data<T>(), a.dim(1), transpose_a, b.data<T>(), b.dim(1),

@@ -55,7 +55,7 @@ void random_gumbel(RandomStream r, const Tensor& row_ids, Tensor& y) {
 
 void dropout(const Tensor& x, const Tensor& row_ids, RandomStream r, double p, Tensor& y) {
   check_same(x, y, "dropout");
-  check(p >= 0 && p < 1, concat("dropout: probability ", p, " outside of [0, 1)"));
+  if (!(p >= 0 && p < 1)) throw Error(concat("dropout: probability ", p, " outside of [0, 1)"));
   FLOAT_DISPATCH(x.dtype(), T, {
     const T* px = x.data<T>();
     T* py = y.data<T>();
