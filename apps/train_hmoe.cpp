@@ -1,6 +1,6 @@
 // Train a transformer with stratified mixture-of-experts layers (HMoE) for translation.
 // Source: specs of HMoE, sections 2-4. Without --data it trains a built-in synthetic task.
-#include <iostream>
+#include <algorithm>
 
 #include "apps/common/banner.h"
 #include "apps/common/hmoe_app.h"
@@ -55,6 +55,12 @@ int main(int argc, char** argv) {
   return dist::run_main(
       argc, argv,
       [&](std::vector<std::string> args, int processes) -> dist::RunPlan {
+        // Nothing said about model or data: the small preset, so that it simply works.
+        const auto names = [](const std::string& a) {
+          return a.starts_with("--data") || a.starts_with("--preset") || a.starts_with("--config") ||
+                 a.starts_with("--resume");
+        };
+        if (std::none_of(args.begin(), args.end(), names)) args.insert(args.begin(), {"--preset", "tiny"});
         OptionList options = option_list(config);
         const ParseResult parsed = parse_flags(options, args, "train_hmoe",
             "Train a stratified mixture-of-experts transformer (HMoE) for translation.", hmoe_presets());

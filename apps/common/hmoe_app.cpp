@@ -26,18 +26,19 @@ Presets hmoe_presets() {
   };
   auto tiny = size("2", "32", "64", "2");
   tiny.merge(std::map<std::string, std::string>{
-      {"moe-expert-count", "8"}, {"hmoe-layer", "4"}, {"hmoe-dynamic", "2,2,2,2"}, {"max-tokens", "256"},
+      {"moe-expert-count", "8"}, {"hmoe-layer", "2"}, {"max-tokens", "256"},
       {"dropout", "0.1"}, {"lr", "5e-3"}, {"warmup-updates", "50"}, {"max-update", "300"},
       {"validate-interval-updates", "100"}, {"save-interval-updates", "100"}, {"log-interval", "20"}});
   auto demo = size("4", "128", "256", "4");
   demo.merge(std::map<std::string, std::string>{
-      {"moe-expert-count", "8"}, {"hmoe-layer", "4"}, {"hmoe-dynamic", "2,2,2,2"}, {"max-tokens", "1024"},
+      {"moe-expert-count", "8"}, {"hmoe-layer", "4"}, {"max-tokens", "1024"},
+      {"moe-eval-capacity-token-fraction", "1"},  // as in generation: validation without drops
       {"dropout", "0.1"}, {"lr", "3e-3"}, {"warmup-updates", "200"}, {"max-update", "1000"},
       {"validate-interval-updates", "100"}, {"save-interval-updates", "250"}, {"log-interval", "20"},
       {"keep-interval-updates", "2"}});
   auto m4 = size("6", "512", "2048", "8");
   m4.merge(std::map<std::string, std::string>{
-      {"moe-expert-count", "8"}, {"hmoe-layer", "4"}, {"hmoe-dynamic", "2,2,2,2"}});
+      {"moe-expert-count", "8"}, {"hmoe-layer", "4"}});
   auto m15 = size("6", "1024", "4096", "16");
   m15.merge(std::map<std::string, std::string>{
       {"moe-expert-count", "16"}, {"hmoe-layer", "2"}, {"hmoe-dynamic", "4,12"}});

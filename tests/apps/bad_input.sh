@@ -8,7 +8,7 @@ refused() { # refused PATTERN COMMAND...: exit code 2 within 30 s, and a line th
   out=$(timeout 30 "$@" 2>&1 >/dev/null </dev/null); code=$?
   if [[ $code -ne 2 ]]; then fail "exit code $code instead of 2: $*"; echo "$out" | tail -n 3
   elif ! grep -qiE -- "$pattern" <<<"$out"; then fail "no line like /$pattern/: $*"; echo "$out" | tail -n 3
-  elif [[ $(grep -c . <<<"$out") -gt 3 ]]; then fail "more than one line: $*"; echo "$out" | head -n 6
+  elif [[ $1 != mpirun && $(grep -c . <<<"$out") -gt 1 ]]; then fail "more than one line: $*"; echo "$out" | head -n 6
   else pass; fi
 }
 t=$apps/train_hmoe
@@ -22,7 +22,7 @@ refused 'fp16|half' "$t" --fp16
 refused 'moe-eom' "$t" --moe-eom 0.1
 refused 'cmr' "$t" --moe-type cmr
 refused 'preset' "$t" --preset huge
-refused 'config' "$t" --config "$work/none.toml"
+refused 'none.toml' "$t" --config "$work/none.toml"
 refused 'lr' "$t" "${tiny[@]}" "$work/a" --lr nan
 refused 'heads' "$t" "${tiny[@]}" "$work/a" --encoder-attention-heads 5
 # layout
@@ -41,7 +41,7 @@ mkdir "$work/file"; : >"$work/plain"
 refused 'plain' "$t" "${tiny[@]}" "$work/plain/run"
 "$t" "${tiny[@]}" "$work/run" >"$work/run.log" 2>&1 || { fail "the tiny run"; cat "$work/run.log"; }
 refused 'resume latest.*overwrite|overwrite.*resume latest' "$t" "${tiny[@]}" "$work/run"
-refused 'embed|decoder|shape|model' "$t" "${tiny[@]}" "$work/run" --resume latest --encoder-layers 3
+refused 'encoder-layers' "$t" "${tiny[@]}" "$work/run" --resume latest --encoder-layers 3
 refused 'seed' "$t" "${tiny[@]}" "$work/run" --resume latest --seed 7
 # damaged checkpoints
 last=$(readlink -f "$work/run/checkpoints/checkpoint_last")
@@ -60,7 +60,7 @@ refused 'path' "$apps/eval_hmoe"
 refused '.' "$apps/translate" --path "$work/none" --source-lang a --target-lang b
 # raw text
 printf 'one two three\nfour five six\n' >"$work/train.en-xx.en"; printf 'eins\n' >"$work/train.en-xx.xx"
-refused 'lines' "$apps/prepare" translation --train-prefix "$work/train" --lang-pairs en-xx --output "$work/c.h5"
+refused 'line' "$apps/prepare" translation --train-prefix "$work/train" --lang-pairs en-xx --output "$work/c.h5"
 : >"$work/void.en-xx.en"; : >"$work/void.en-xx.xx"
 refused 'empty' "$apps/prepare" translation --train-prefix "$work/void" --lang-pairs en-xx --output "$work/c.h5"
 refused 'gone' "$apps/prepare" translation --train-prefix "$work/gone" --lang-pairs en-xx --output "$work/c.h5"
