@@ -65,9 +65,6 @@ static void rank_main(Runtime& rt, const std::string& mode) {
     rt.world.barrier();
     if (me == last) kill(getpid(), SIGKILL);
     rt.world.barrier();
-  } else if (mode == "disagree") {
-    Tensor t = Tensor::zeros({me == last ? 5000 : 6000});
-    rt.world.all_reduce(t);
   } else if (mode == "signal") {
     if (me == 0) kill(getpid(), SIGUSR1);
     while (rt.world.max(rt.signal->load()) == 0)

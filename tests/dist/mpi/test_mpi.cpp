@@ -121,14 +121,6 @@ TEST(Mpi, AKilledProcessEndsTheOthers) {
   EXPECT_LT(o.seconds, 6) << o.text;
 }
 
-TEST(Mpi, DisagreementIsAnError) {
-  for (int processes : {0, 2}) {
-    const Outcome o = run(processes, "disagree 2");
-    EXPECT_EQ(o.code, 1) << o.text;
-    EXPECT_EQ(o.count("[rank "), 1) << o.text;
-  }
-}
-
 TEST(Mpi, SignalsStopTheRun) {
   for (int processes : {0, 2}) {
     EXPECT_EQ(run(processes, "signal 2").text, "stopped by 10\n");
