@@ -1,6 +1,6 @@
 // apps/inspect: what a checkpoint holds. PATH is a step folder, a run's checkpoints folder, or its save-dir.
 //   apps/inspect PATH              state and parameters: shapes, sizes, norms, experts by rank
-//   apps/inspect --config PATH     its options, as for --config FILE
+//   apps/inspect --show-config PATH  its options, as for --config FILE of the training app
 //   apps/inspect --check PATH      verifies every byte: exit code 2 names the bad file and dataset
 //   apps/inspect --digest PATH     hashes of /model, /optimizer and both, equal at any number of processes
 //   apps/inspect --diff A B        the first tensor that differs; exit code 1, or 0 when there is none
@@ -19,12 +19,12 @@ namespace switchyard {
 namespace {
 
 struct InspectConfig {
-  bool config = false, check = false, digest = false, diff = false;
+  bool show_config = false, check = false, digest = false, diff = false;
 
   template <class V>
   void visit(V&& v) {
     v.group("What to do with PATH (a step folder, a checkpoints folder, or a run's save-dir)");
-    v(config, "config", "print the options it was trained with");
+    v(show_config, "show-config", "print its options, as for --config FILE of the training app");
     v(check, "check", "verify every file and every dataset");
     v(digest, "digest", "print hashes of /model, /optimizer and both");
     v(diff, "diff", "compare two checkpoints: --diff A B");
@@ -113,8 +113,8 @@ int run(const std::vector<std::string>& args) {
       parse_flags(list, options, "inspect", "What a checkpoint holds: inspect PATH");
   if (parsed.exit_code) return *parsed.exit_code;
   const size_t expected = config.diff ? 2 : 1;
-  user_check(config.config + config.check + config.digest + config.diff <= 1,
-             "inspect: give one of --config, --check, --digest, --diff");
+  user_check(config.show_config + config.check + config.digest + config.diff <= 1,
+             "inspect: give one of --show-config, --check, --digest, --diff");
   user_check(paths.size() == expected,
              concat("inspect: expected ", expected, " checkpoint path(s), got ", paths.size(),
                     "; see --help"));
@@ -128,7 +128,7 @@ int run(const std::vector<std::string>& args) {
     const CheckpointDigest d = digest(Checkpoint(paths[0]).model());
     std::cout << "model     " << d.model << "\noptimizer " << d.optimizer << "\ncombined  "
               << d.combined << "\n";
-  } else if (config.config) {
+  } else if (config.show_config) {
     std::cout << Checkpoint(paths[0]).config();
   } else {
     print_all(paths[0]);

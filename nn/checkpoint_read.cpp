@@ -86,7 +86,7 @@ void Checkpoint::load(const std::vector<CheckpointEntry>& into) const {
   user_check(
       culprits.empty(),
       concat("checkpoint ", folder_, " is of another model: ", list,
-             "; give the options it was trained with (its config.toml, or inspect --config)"));
+             "; give the options it was trained with (its config.toml, or inspect --show-config)"));
   for (const auto& e : into) {
     if (e.tensor.numel() == 0) continue;
     const Tensor t = model_.read_rows(e.path, e.first_row, e.tensor.dim(0));
