@@ -114,10 +114,9 @@ int run(const std::vector<std::string>& args) {
   if (parsed.exit_code) return *parsed.exit_code;
   const size_t expected = config.diff ? 2 : 1;
   user_check(config.show_config + config.check + config.digest + config.diff <= 1,
-             "inspect: give one of --show-config, --check, --digest, --diff");
-  user_check(paths.size() == expected,
-             concat("inspect: expected ", expected, " checkpoint path(s), got ", paths.size(),
-                    "; see --help"));
+             "give one of --show-config, --check, --digest, --diff");
+  user_check(paths.size() == expected, concat("expected ", expected, " checkpoint path(s), got ",
+                                              paths.size(), "; see --help"));
   for (auto& path : paths) path = resolve_checkpoint(path);
   if (config.diff) return print_difference(paths[0], paths[1]);
   if (config.check) {
