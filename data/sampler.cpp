@@ -37,7 +37,8 @@ std::vector<int64_t> epoch_counts(const std::vector<int64_t>& sizes, const std::
   const double wanted = double(sizes[largest]) / ratio[largest];
   const int64_t size = int64_t(std::min(wanted + 1e-6, kMaxScaleUp * total));
   std::vector<int64_t> counts;
-  for (double r : ratio) counts.push_back(int64_t(std::floor(r * double(size))));
+  // 1e-6: a product that is whole on paper may come out as 999.9999999
+  for (double r : ratio) counts.push_back(int64_t(std::floor(r * double(size) + 1e-6)));
   RandomSequence random(random_stream(seed, "data/remainder", epoch));
   for (int64_t left = size - std::accumulate(counts.begin(), counts.end(), int64_t(0)); left > 0;
        --left) {
