@@ -17,7 +17,8 @@ namespace {
 HmoeAppConfig small_config(int experts, int ranks) {
   HmoeAppConfig c;
   OptionList options = option_list(c);
-  for (const auto& [name, value] : hmoe_presets().at("tiny")) assign_option(options, name, value, "");
+  const Presets presets = hmoe_presets();
+  for (const auto& [name, value] : presets.at("tiny")) assign_option(options, name, value, "");
   c.train.update_freq = 12 / ranks, c.train.ranks = ranks;
   c.hmoe.moe_expert_count = experts;
   c.hmoe.moe_capacity_factor = experts;  // no drops
