@@ -34,7 +34,10 @@ void train(HmoeAppConfig config, const Source& source, const ResumePoint& from,
                        criterion_options(config), runtime, uint64_t(config.train.seed));
   initialize(*model, uint64_t(config.train.seed));
   print_banner(config, *source, *model, mesh, runtime, notes);
-  if (config.train.dry_run) return;
+  if (config.train.dry_run) {
+    task.describe_first_batch();
+    return;
+  }
 
   const std::string toml = to_toml(option_list(config));
   if (folder) folder->write_config(toml);

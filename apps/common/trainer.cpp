@@ -113,7 +113,10 @@ void Trainer::validate() {
 
 void Trainer::save(bool final_save) {
   log_.sync();
+  const int64_t failed = state_.failed_saves();
   state_.save(task_, final_save);
+  if (state_.failed_saves() > failed)
+    log_.write_event({{"kind", "warning"}, {"update", state_.update}, {"failed_saves", state_.failed_saves()}});
 }
 
 }  // namespace switchyard

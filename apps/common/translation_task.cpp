@@ -1,6 +1,7 @@
 #include "apps/common/translation_task.h"
 
 #include <chrono>
+#include <iostream>
 
 namespace switchyard {
 
@@ -64,6 +65,14 @@ MicroBatch TranslationTask::next(ForwardContext& ctx) {
   m.auxiliary = {gate == parts.auxiliary.end() ? 0.0 : gate->second};
   m.targets = parts.tokens, m.sources = batch.source_tokens, m.sentences = batch.sentences;
   return m;
+}
+
+void TranslationTask::describe_first_batch() {
+  const TranslationBatch b = iterator_->next();
+  if (runtime_.world.rank() == 0)
+    std::cout << "first batch " << b.sentences << " sentences: source " << b.sentences << " x " << b.source_time
+              << " (" << b.source_tokens << " tokens), target " << b.sentences << " x " << b.target_time << " ("
+              << b.target_tokens << " tokens)\n";
 }
 
 ValidResult TranslationTask::validate() {
