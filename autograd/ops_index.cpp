@@ -43,13 +43,6 @@ Var gather_rows(const Var& x, const Tensor& index) {
       [index, rows = x.dim(0)](const Tensor& dy) -> Grads { return {scattered(dy, index, rows)}; });
 }
 
-Var scatter_rows(const Var& x, const Tensor& index, int64_t rows) {
-  check(index.numel() == x.dim(0),
-        concat("scatter_rows: ", index.numel(), " indices for ", x.dim(0), " rows"));
-  return make_node("scatter_rows", scattered(x.data(), index, rows), {x},
-                   [index](const Tensor& dy) -> Grads { return {gathered(dy, index)}; });
-}
-
 Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
   check(index.numel() == x.dim(0),
         concat("replace_rows: ", index.numel(), " indices for ", x.dim(0), " rows"));

@@ -1,4 +1,6 @@
 // Label-smoothed cross-entropy, softmax fused: rows of logits against target indices; sums in f64.
+#include <algorithm>
+
 #include "autograd/ops.h"
 
 namespace switchyard {
@@ -19,16 +21,14 @@ CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t igno
   CrossEntropy result;
   result.loss = make_node("cross_entropy", loss_sum.to(x.dtype()), {logits},
                           [x, target, ignore, smoothing, lse](const Tensor& dy) -> Grads {
-                            Tensor dloss = Tensor::zeros({x.dim(0), 1}, dy.dtype(), dy.device());
-                            add_row(dloss, dy, dloss);  // every row's loss counts once
-                            Tensor dx = empty_like(x);
-                            cross_entropy_backward(x, target, ignore, smoothing, lse,
-                                                   dloss.reshape({x.dim(0)}), dx);
+                            Tensor dloss = empty_like(lse), dx = empty_like(x);
+                            fill(value_of(dy), dloss);  // every row's loss counts once
+                            cross_entropy_backward(x, target, ignore, smoothing, lse, dloss, dx);
                             return {dx};
                           });
-  result.nll = nll_sum.data<double>()[0];
-  result.rows = 0;
-  for (const int64_t t : target.to_vector<int64_t>()) result.rows += t != ignore;
+  result.nll = value_of(nll_sum);
+  const int64_t* t = target.data<int64_t>();
+  result.rows = target.numel() - std::count(t, t + target.numel(), ignore);
   return result;
 }
 

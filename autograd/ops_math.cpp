@@ -5,13 +5,6 @@
 namespace switchyard {
 namespace {
 
-// [1] -> any shape: every element is s.
-Tensor broadcast(const Tensor& s, const Shape& shape) {
-  Tensor y = Tensor::zeros({numel_of(shape), 1}, s.dtype(), s.device());
-  add_row(y, s, y);
-  return y.reshape(shape);
-}
-
 Tensor scaled(double alpha, const Tensor& x) {
   Tensor y = empty_like(x);
   scale(alpha, x, y);
@@ -29,9 +22,6 @@ void check_same_shape(const char* op, const Var& a, const Var& b) {
         concat(op, ": shapes differ: ", to_string(a.shape()), " and ", to_string(b.shape())));
 }
 
-// x if some gradient will ask for it
-Tensor saved_if(bool wanted, const Var& x) { return wanted ? x.data() : Tensor(); }
-
 }  // namespace
 
 Var add(const Var& a, const Var& b) {
@@ -39,15 +29,6 @@ Var add(const Var& a, const Var& b) {
   Tensor y = empty_like(a.data());
   add(a.data(), b.data(), y);
   return make_node("add", y, {a, b}, [](const Tensor& dy) -> Grads { return {dy, dy}; });
-}
-
-Var sub(const Var& a, const Var& b) {
-  check_same_shape("sub", a, b);
-  Tensor y = a.data().clone();
-  axpy(-1, b.data(), y);
-  return make_node("sub", y, {a, b}, [](const Tensor& dy) -> Grads {
-    return {dy, scaled(-1, dy)};
-  });
 }
 
 Var mul(const Var& a, const Var& b) {
@@ -65,18 +46,6 @@ Var mul(const Var& a, const Var& b) {
 Var scale(const Var& x, double alpha) {
   return make_node("scale", scaled(alpha, x.data()), {x},
                    [alpha](const Tensor& dy) -> Grads { return {scaled(alpha, dy)}; });
-}
-
-Var add_row(const Var& x, const Var& row) {
-  check(row.data().numel() == x.dim(-1),
-        concat("add_row: row of ", row.data().numel(), " for columns ", x.dim(-1)));
-  Tensor y = empty_like(x.data());
-  add_row(x.data(), row.data(), y);
-  return make_node("add_row", y, {x, row}, [shape = row.shape()](const Tensor& dy) -> Grads {
-    Tensor drow = Tensor::zeros(shape, dy.dtype(), dy.device());
-    sum_rows(dy, drow);
-    return {dy, drow};
-  });
 }
 
 Var scale_rows(const Var& x, const Var& s) {
@@ -97,15 +66,15 @@ Var scale_rows(const Var& x, const Var& s) {
 }
 
 // The elementwise functors of tensor/elementwise.h: dx = dy * f'(x), given y = f(x)
-#define SWITCHYARD_UNARY_OP(F)                                                  \
-  Var F(const Var& x) {                                                         \
-    Tensor y = empty_like(x.data());                                            \
-    F##_forward(x.data(), y);                                                   \
-    return make_node(#F, y, {x}, [x = x.data(), y](const Tensor& dy) -> Grads { \
-      Tensor dx = empty_like(x);                                                \
-      F##_backward(x, y, dy, dx);                                               \
-      return {dx};                                                              \
-    });                                                                         \
+#define SWITCHYARD_UNARY_OP(name, Functor)                                         \
+  Var name(const Var& x) {                                                         \
+    Tensor y = empty_like(x.data());                                               \
+    name##_forward(x.data(), y);                                                   \
+    return make_node(#name, y, {x}, [x = x.data(), y](const Tensor& dy) -> Grads { \
+      Tensor dx = empty_like(x);                                                   \
+      name##_backward(x, y, dy, dx);                                               \
+      return {dx};                                                                 \
+    });                                                                            \
   }
 SWITCHYARD_UNARY_OPS(SWITCHYARD_UNARY_OP)
 #undef SWITCHYARD_UNARY_OP
@@ -122,13 +91,7 @@ Var dropout(const Var& x, double p, RandomStream r, const Tensor& row_ids) {
   });
 }
 
-Var sum(const Var& x) {
-  Tensor y = Tensor::empty({1}, DType::F64, x.data().device());
-  sum_all(x.data(), y);
-  return make_node(
-      "sum", y.to(x.data().dtype()), {x},
-      [shape = x.shape()](const Tensor& dy) -> Grads { return {broadcast(dy, shape)}; });
-}
+Var sum(const Var& x) { return dot(x, Tensor::full(x.shape(), 1, x.data().dtype())); }
 
 Var mean_rows(const Var& x) {
   const double share = 1.0 / double(std::max<int64_t>(x.dim(0), 1));  // no rows: mean 0
@@ -148,15 +111,8 @@ Var dot(const Var& x, const Tensor& constant) {
   const Tensor c = constant.reshape(x.shape());
   Tensor y = Tensor::empty({1}, DType::F64, c.device());
   sum_all(product(x.data(), c), y);
-  return make_node("dot", y.to(x.data().dtype()), {x}, [c](const Tensor& dy) -> Grads {
-    return {product(broadcast(dy, c.shape()), c)};
-  });
-}
-
-Var reshape(const Var& x, Shape shape) {
-  return make_node(
-      "reshape", x.data().reshape(std::move(shape)), {x},
-      [before = x.shape()](const Tensor& dy) -> Grads { return {dy.reshape(before)}; });
+  return make_node("dot", y.to(x.data().dtype()), {x},
+                   [c](const Tensor& dy) -> Grads { return {scaled(value_of(dy), c)}; });
 }
 
 Var cast(const Var& x, DType dtype) {
@@ -167,21 +123,15 @@ Var cast(const Var& x, DType dtype) {
 }
 
 Var concat_rows(const std::vector<Var>& parts) {
-  check(!parts.empty(), "concat_rows: no parts");
-  Shape shape = parts[0].shape();
+  Shape shape = parts.at(0).shape();
+  shape[0] = 0;
+  for (const Var& part : parts) shape[0] += part.dim(0);
+  Tensor y = Tensor::empty(shape, parts[0].data().dtype(), parts[0].data().device());
   std::vector<int64_t> offsets = {0};
   for (const Var& part : parts) {
-    Shape same = part.shape();
-    same[0] = shape[0];
-    check(same == shape, concat("concat_rows: parts ", to_string(shape), " and ",
-                                to_string(part.shape()), " differ in more than rows"));
     offsets.push_back(offsets.back() + part.dim(0));
-  }
-  shape[0] = offsets.back();
-  Tensor y = Tensor::empty(shape, parts[0].data().dtype(), parts[0].data().device());
-  for (size_t i = 0; i < parts.size(); ++i) {
-    Tensor rows = y.slice(offsets[i], offsets[i + 1]);
-    convert(parts[i].data(), rows);
+    Tensor rows = y.slice(offsets[offsets.size() - 2], offsets.back());
+    convert(part.data(), rows);
   }
   return make_node("concat_rows", y, parts, [offsets](const Tensor& dy) {
     Grads d;
@@ -190,7 +140,5 @@ Var concat_rows(const std::vector<Var>& parts) {
     return d;
   });
 }
-
-Var stop_gradient(const Var& x) { return x.detach(); }
 
 }  // namespace switchyard

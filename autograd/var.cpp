@@ -5,6 +5,8 @@
 #include "autograd/var.h"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <utility>
 
 #include "tensor/kernels.h"
@@ -14,7 +16,6 @@ namespace {
 
 // Each rank is a thread with a tape of its own.
 thread_local uint64_t next_sequence = 1;
-thread_local uint64_t last_walk = 0;
 thread_local bool grad_is_enabled = true;
 
 // Where a gradient goes: to an output of the node that made the input, to a leaf, or nowhere.
@@ -30,10 +31,14 @@ Edge edge_to(const Var& x) {
   return {nullptr, 0, x.impl()};
 }
 
-// Sum of the gradients that arrived at one output. The first is borrowed (its maker may have handed it to
-// several inputs), so the second makes a new tensor; only that one is added to in place.
-struct GradSum {
-  Tensor sum;
+// One output of a node: what its gradient looks like, and the sum of those that arrived. The first is
+// borrowed (its maker may have handed it to several inputs), so the second makes a new tensor; only that
+// one is added to in place.
+struct Output {
+  Shape shape;
+  DType dtype;
+  Device device;
+  Tensor sum = {};
   bool owned = false;
 
   void add(const Tensor& g) {
@@ -48,65 +53,46 @@ struct GradSum {
   }
 };
 
-struct OutputInfo {
-  Shape shape;
-  DType dtype;
-  Device device;
-  Tensor zeros() const { return Tensor::zeros(shape, dtype, device); }
-};
-
 }  // namespace
 
 struct Node {
   const char* name;
   uint64_t sequence;
-  uint64_t walk = 0;  // the backward() that collected it; 0 = none yet
   bool always_run;
   // A checkpoint: receives the gradients as they are (undefined ones too), then the sums that its inputs
   // have so far, and returns the new sums. See checkpoint().
-  bool continues_sums = false;
-  std::vector<Edge> edges;          // one for each input
-  std::vector<OutputInfo> outputs;  // what a gradient of each output looks like
-  std::vector<GradSum> arrived;     // one for each output
-  std::function<Grads(const Grads&)> backward;
+  bool continues_sums;
+  std::vector<Edge> edges;  // one for each input
+  std::vector<Output> outputs;
+  std::function<Grads(const Grads&)> backward;  // empty once it has run
 
   // Drops a chain of nodes that only this one keeps alive without recursion: graphs may be deep.
   ~Node() {
-    std::vector<std::shared_ptr<Node>> dying;
-    const auto take = [&](Node& n) {
-      for (Edge& e : n.edges)
-        if (e.node) dying.push_back(std::move(e.node));
-    };
-    take(*this);
+    std::vector<Edge> dying = std::move(edges);
     while (!dying.empty()) {
-      const std::shared_ptr<Node> n = std::move(dying.back());
+      const std::shared_ptr<Node> n = std::move(dying.back().node);
       dying.pop_back();
-      if (n.use_count() == 1) take(*n);
+      if (n.use_count() == 1) std::ranges::move(n->edges, std::back_inserter(dying));
     }
   }
 };
 
 namespace {
 
-std::vector<Var> attach(const char* name, std::vector<Tensor> outputs,
+std::vector<Var> attach(const char* name, const std::vector<Tensor>& outputs,
                         const std::vector<Var>& inputs, std::function<Grads(const Grads&)> backward,
                         bool always_run, bool continues_sums) {
   std::vector<Var> result;
   for (const Tensor& y : outputs) result.emplace_back(y);
-  const bool wanted = always_run || std::any_of(inputs.begin(), inputs.end(),
-                                                [](const Var& x) { return x.requires_grad(); });
+  const bool wanted = always_run || std::ranges::any_of(inputs, &Var::requires_grad);
   if (!grad_is_enabled || !wanted) return result;
 
-  const auto node = std::make_shared<Node>();
-  node->name = name;
-  node->sequence = next_sequence++;
-  node->always_run = always_run;
-  node->continues_sums = continues_sums;
-  node->backward = std::move(backward);
-  node->arrived.resize(outputs.size());
+  const std::shared_ptr<Node> node(
+      new Node{name, next_sequence++, always_run, continues_sums, {}, {}, std::move(backward)});
   for (const Var& x : inputs) node->edges.push_back(edge_to(x));
-  for (const Tensor& y : outputs) node->outputs.push_back({y.shape(), y.dtype(), y.device()});
   for (size_t i = 0; i < result.size(); ++i) {
+    const Tensor& y = outputs[i];
+    node->outputs.push_back({y.shape(), y.dtype(), y.device()});
     result[i].impl()->node = node;
     result[i].impl()->output = int(i);
   }
@@ -122,7 +108,7 @@ void send(const Edge& to, const Tensor& g, const char* from) {
         concat("gradient from ", from, ": expected ", name_of(dtype), to_string(shape), ", got ",
                name_of(g.dtype()), to_string(g.shape())));
   if (to.node) {
-    to.node->arrived[to.output].add(g);
+    to.node->outputs[to.output].add(g);
   } else if (to.leaf->grad.defined()) {
     add(to.leaf->grad, g, to.leaf->grad);
   } else {
@@ -130,44 +116,26 @@ void send(const Edge& to, const Tensor& g, const char* from) {
   }
 }
 
-// All nodes that lead to the roots, by falling sequence number.
-std::vector<std::shared_ptr<Node>> reachable(const std::vector<Var>& roots, uint64_t oldest) {
-  const uint64_t walk = ++last_walk;
-  std::vector<std::shared_ptr<Node>> found, stack;
-  const auto visit = [&](const std::shared_ptr<Node>& n) {
-    if (!n || n->walk == walk) return;
-    check(n->sequence >= oldest, concat("checkpoint: its function uses the result of '", n->name,
-                                        "' made outside; pass every such Var as an input"));
-    check(n->walk == 0, concat("backward: node '", n->name, "' has run already and is freed"));
-    n->walk = walk;
-    stack.push_back(n);
-  };
-  for (const Var& root : roots) visit(edge_to(root).node);
-  while (!stack.empty()) {
-    found.push_back(std::move(stack.back()));
-    stack.pop_back();
-    const Node& n = *found.back();
-    for (const Edge& e : n.edges) visit(e.node);
-  }
-  std::sort(found.begin(), found.end(),
-            [](const auto& a, const auto& b) { return a->sequence > b->sequence; });
-  return found;
-}
-
 void run_node(Node& node) {
+  const bool arrived =
+      std::ranges::any_of(node.outputs, [](const Output& y) { return y.sum.defined(); });
+  auto function = std::exchange(node.backward, nullptr);
+  if (!arrived && !node.always_run) return;
   Grads dy;
-  for (size_t i = 0; i < node.arrived.size(); ++i) {
-    dy.push_back(std::move(node.arrived[i].sum));
-    if (!dy[i].defined() && node.always_run && !node.continues_sums)
-      dy[i] = node.outputs[i].zeros();
+  for (Output& y : node.outputs) {
+    const bool zeros = !y.sum.defined() && node.always_run && !node.continues_sums;
+    dy.push_back(zeros ? Tensor::zeros(y.shape, y.dtype, y.device) : std::move(y.sum));
   }
-  if (node.continues_sums) {
-    for (const Edge& e : node.edges) {
-      GradSum so_far = e.node ? std::exchange(e.node->arrived[e.output], {}) : GradSum{};
-      dy.push_back(so_far.owned || !so_far.sum.defined() ? so_far.sum : so_far.sum.clone());
+  for (const Edge& e : node.edges) {
+    if (!node.continues_sums) break;
+    Tensor so_far;
+    if (e.node) {
+      Output& y = e.node->outputs[e.output];
+      so_far = std::exchange(y.sum, {});
+      if (so_far.defined() && !std::exchange(y.owned, false)) so_far = so_far.clone();
     }
+    dy.push_back(so_far);
   }
-  auto function = std::move(node.backward);
   const Grads dx = function(dy);
   function = nullptr;  // frees what the node saved
   dy.clear();
@@ -176,18 +144,29 @@ void run_node(Node& node) {
   for (size_t i = 0; i < dx.size(); ++i) send(node.edges[i], dx[i], node.name);
 }
 
-// An undefined seed is no gradient. Nodes older than `oldest` must not be reached.
+// Runs all nodes that lead to the roots, by falling sequence number: a node's inputs come after it. An
+// undefined seed is no gradient. Nodes older than `oldest` must not be reached.
 void walk(const std::vector<Var>& roots, const std::vector<Tensor>& seeds, uint64_t oldest) {
   NoGrad no_grad;
-  std::vector<std::shared_ptr<Node>> order = reachable(roots, oldest);
-  for (size_t i = 0; i < roots.size(); ++i) send(edge_to(roots[i]), seeds[i], "seed");
-  for (std::shared_ptr<Node>& node : order) {
-    const bool arrived = std::any_of(node->arrived.begin(), node->arrived.end(),
-                                     [](const GradSum& g) { return g.sum.defined(); });
-    if (arrived || node->always_run) run_node(*node);
-    node->backward = nullptr;
-    node->edges.clear();  // not recursive: `order` keeps the nodes before it
-    node.reset();
+  std::map<uint64_t, std::shared_ptr<Node>> waiting;
+  const auto visit = [&](const Edge& e) {
+    if (!e.node) return;
+    check(e.node->sequence >= oldest,
+          concat("checkpoint: its function uses the result of '", e.node->name,
+                 "' made outside; pass every such Var as an input"));
+    check(bool(e.node->backward),
+          concat("backward: node '", e.node->name, "' has run already and is freed"));
+    waiting.emplace(e.node->sequence, e.node);
+  };
+  for (size_t i = 0; i < roots.size(); ++i) {
+    visit(edge_to(roots[i]));
+    send(edge_to(roots[i]), seeds[i], "seed");
+  }
+  while (!waiting.empty()) {
+    const std::shared_ptr<Node> node = waiting.extract(std::prev(waiting.end())).mapped();
+    for (const Edge& e : node->edges) visit(e);
+    run_node(*node);
+    node->edges.clear();  // not recursive: `waiting` keeps the nodes before it
   }
 }
 
@@ -199,30 +178,22 @@ Var::Var(Tensor data, bool requires_grad) : impl_(std::make_shared<Impl>()) {
 }
 
 bool grad_enabled() { return grad_is_enabled; }
-NoGrad::NoGrad() : previous(std::exchange(grad_is_enabled, false)) {}
-NoGrad::~NoGrad() { grad_is_enabled = previous; }
-EnableGrad::EnableGrad() : previous(std::exchange(grad_is_enabled, true)) {}
-EnableGrad::~EnableGrad() { grad_is_enabled = previous; }
+GradMode::GradMode(bool enabled) : previous_(std::exchange(grad_is_enabled, enabled)) {}
+GradMode::~GradMode() { grad_is_enabled = previous_; }
 
-Var make_node(const char* name, Tensor output, std::vector<Var> inputs,
+Var make_node(const char* name, const Tensor& output, const std::vector<Var>& inputs,
               std::function<Grads(const Tensor&)> backward, NodeOptions options) {
   const auto first = [backward = std::move(backward)](const Grads& dy) { return backward(dy[0]); };
-  return attach(name, {std::move(output)}, inputs, first, options.always_run, false)[0];
-}
-
-std::vector<Var> make_node(const char* name, std::vector<Tensor> outputs, std::vector<Var> inputs,
-                           std::function<Grads(const Grads&)> backward, NodeOptions options) {
-  return attach(name, std::move(outputs), inputs, std::move(backward), options.always_run, false);
+  return attach(name, {output}, inputs, first, options.always_run, false)[0];
 }
 
 void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
   check(seeds.empty() || seeds.size() == roots.size(),
         concat("backward: ", roots.size(), " roots, but ", seeds.size(), " seeds"));
-  check(std::any_of(roots.begin(), roots.end(), [](const Var& r) { return r.requires_grad(); }),
-        "backward: no root requires a gradient");
-  std::vector<Tensor> starts(roots.size());
+  check(std::ranges::any_of(roots, &Var::requires_grad), "backward: no root requires a gradient");
+  std::vector<Tensor> starts = seeds;
+  starts.resize(roots.size());
   for (size_t i = 0; i < roots.size(); ++i) {
-    if (!seeds.empty()) starts[i] = seeds[i];
     if (starts[i].defined() || !roots[i].requires_grad()) continue;
     starts[i] = empty_like(roots[i].data());
     fill(1, starts[i]);
@@ -236,42 +207,40 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
 // use parameters even if no input requires a gradient.
 std::vector<Var> checkpoint(const std::function<std::vector<Var>(const std::vector<Var>&)>& fn,
                             const std::vector<Var>& inputs) {
+  const auto run = [fn](const std::vector<Var>& x, bool grad) {
+    const GradMode mode(grad);
+    return fn(x);
+  };
   std::vector<Tensor> outputs;
-  {
-    NoGrad no_grad;
-    for (const Var& y : fn(inputs)) outputs.push_back(y.data());
+  for (const Var& y : run(inputs, false)) outputs.push_back(y.data());
+  struct Input {
+    Var saved;     // a leaf or constant as it is, any other cut from its graph
+    bool made;     // by a node, hence to be differentiated here
+    size_t first;  // the first input that is the same Var
+  };
+  std::vector<Input> saved;
+  for (const Var& x : inputs) {
+    const bool made = edge_to(x).node != nullptr;
+    const auto first = std::ranges::find(inputs, x.impl(), &Var::impl) - inputs.begin();
+    saved.push_back({made ? x.detach() : x, made, size_t(first)});
   }
-  std::vector<Var> saved;      // leaves and constants as they are, others cut from their graph
-  std::vector<size_t> source;  // the first input that is the same Var
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const Var& x = inputs[i];
-    saved.push_back(edge_to(x).node ? x.detach() : x);
-    const auto same = [&](const Var& other) { return other.impl() == x.impl(); };
-    source.push_back(size_t(std::find_if(inputs.begin(), inputs.end(), same) - inputs.begin()));
-  }
-  std::vector<bool> made(inputs.size());  // made by a node, hence to be differentiated here
-  for (size_t i = 0; i < inputs.size(); ++i) made[i] = edge_to(inputs[i]).node != nullptr;
-
   const size_t count = outputs.size();
   const auto replay = [=](const Grads& dy_and_sums) -> Grads {
     const std::vector<Tensor> seeds(dy_and_sums.begin(), dy_and_sums.begin() + count);
-    std::vector<Var> x = saved;
-    for (size_t i = 0; i < x.size(); ++i) {
-      if (!made[i]) continue;
-      x[i] = source[i] < i ? x[source[i]] : Var(saved[i].data(), true);
-      if (source[i] == i) x[i].set_grad(dy_and_sums[count + i]);
+    std::vector<Var> x;
+    for (size_t i = 0; i < saved.size(); ++i) {
+      const auto& [input, made, first] = saved[i];
+      const bool fresh = made && first == i;
+      x.push_back(fresh ? Var(input.data(), true) : made ? x[first] : input);
+      if (fresh) x[i].set_grad(dy_and_sums[count + i]);
     }
     const uint64_t oldest = next_sequence;
-    std::vector<Var> y;
-    {
-      EnableGrad enable;
-      y = fn(x);
-    }
+    const std::vector<Var> y = run(x, true);
     check(y.size() == count, "checkpoint: the replay returned another number of outputs");
     walk(y, seeds, oldest);
     Grads sums(x.size());
     for (size_t i = 0; i < x.size(); ++i)
-      if (made[i] && source[i] == i) sums[i] = x[i].grad();
+      if (saved[i].made && saved[i].first == i) sums[i] = x[i].grad();
     return sums;
   };
   return attach("checkpoint", outputs, inputs, replay, true, true);

@@ -49,13 +49,11 @@ struct NodeOptions {
   bool always_run = false;
 };
 
-// One output. backward: gradient of the output -> gradients of the inputs. Capture tensors, never a Var.
+// backward: gradient of the output -> gradients of the inputs. Capture tensors, never a Var. An undefined
+// Var among the inputs stands for an absent one.
 // Outside of a graph (NoGrad, or no input requires a gradient and not always_run) only the value is kept.
-Var make_node(const char* name, Tensor output, std::vector<Var> inputs,
+Var make_node(const char* name, const Tensor& output, const std::vector<Var>& inputs,
               std::function<Grads(const Tensor&)> backward, NodeOptions options = {});
-// Several outputs; gradients that did not arrive are undefined (zeros with always_run).
-std::vector<Var> make_node(const char* name, std::vector<Tensor> outputs, std::vector<Var> inputs,
-                           std::function<Grads(const Grads&)> backward, NodeOptions options = {});
 
 // Adds d(sum_i <root_i, seed_i>)/d(leaf) to the grad of every leaf that requires one. An undefined seed
 // means ones. Frees what the nodes saved as soon as they have run.
@@ -63,16 +61,17 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds = 
 inline void backward(const Var& root) { backward(std::vector<Var>{root}); }
 
 bool grad_enabled();  // of this thread
-struct NoGrad {       // no graph is built while one is alive
-  NoGrad();
-  ~NoGrad();
-  NoGrad(const NoGrad&) = delete;
-  bool previous;
+class GradMode {      // with false no graph is built while it lives
+ public:
+  explicit GradMode(bool enabled);
+  ~GradMode();
+  GradMode(const GradMode&) = delete;
+
+ private:
+  bool previous_;
 };
-struct EnableGrad {   // the opposite, inside a checkpointed backward
-  EnableGrad();
-  ~EnableGrad();
-  bool previous;
+struct NoGrad : GradMode {
+  NoGrad() : GradMode(false) {}
 };
 
 // Activation checkpointing (Chen et al. 2016): forward keeps only the inputs; backward runs fn again and
