@@ -5,6 +5,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace switchyard {
 
@@ -23,11 +24,7 @@ std::string concat(const A&... parts) {
   return out.str();
 }
 
-inline void check(bool ok, const std::string& message,
-                  std::source_location at = std::source_location::current()) {
-  if (!ok) throw Error(concat(message, " (", at.file_name(), ":", at.line(), ")"));
-}
-inline void check(bool ok, const char* message,
+inline void check(bool ok, std::string_view message,
                   std::source_location at = std::source_location::current()) {
   if (!ok) throw Error(concat(message, " (", at.file_name(), ":", at.line(), ")"));
 }

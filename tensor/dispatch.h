@@ -1,48 +1,37 @@
 // KERNEL(name, parameters...): declares cpu::name and cuda::name, and a function that calls the
-// twin of the device on which the first tensor argument lives.
+// twin of the device on which the tensor arguments live.
 #pragma once
 #include "tensor/tensor.h"
 
 namespace switchyard {
 
-inline Device device_of(const Tensor& t) { return t.device(); }
-template <class First, class... Rest>
-Device device_of(const First& first, const Rest&... rest) {
-  if constexpr (std::is_same_v<First, Tensor>) {
-    if (first.defined()) return first.device();
-  }
-  if constexpr (sizeof...(rest) > 0) return device_of(rest...);
-  else return Device::CPU;
-}
-
-template <auto CpuFn, auto CudaFn> struct OnDevice;
-template <class... A, void (*CpuFn)(A...), void (*CudaFn)(A...)>
-struct OnDevice<CpuFn, CudaFn> {
-  void operator()(A... args) const {
-    if (device_of(args...) == Device::CPU) return CpuFn(args...);
-    if constexpr (CudaFn != nullptr) return CudaFn(args...);
-    else throw Error("this binary was built without CUDA");
-  }
-};
-
 #ifdef SWITCHYARD_CUDA
-#define SWITCHYARD_CUDA_TWIN(name, ...) &cuda::name
+inline constexpr bool kBuiltWithCuda = true;
 #else
-#define SWITCHYARD_CUDA_TWIN(name, ...) static_cast<void (*)(__VA_ARGS__)>(nullptr)
+inline constexpr bool kBuiltWithCuda = false;  // then Tensor::empty refuses to make CUDA tensors
 #endif
 
+template <class A>
+bool on_cuda(const A& argument) {
+  if constexpr (std::is_same_v<A, Tensor>) return argument.device() == Device::CUDA;
+  else return false;
+}
+
 // A template, so that a differentiable op of the same name (autograd/ops.h) is another overload.
-#define KERNEL(name, ...)                                                      \
-  namespace cpu {                                                              \
-  void name(__VA_ARGS__);                                                      \
-  }                                                                            \
-  namespace cuda {                                                             \
-  void name(__VA_ARGS__);                                                      \
-  }                                                                            \
-  template <class... T>                                                        \
-    requires requires(T&&... args) { cpu::name(args...); }                     \
-  void name(T&&... args) {                                                     \
-    OnDevice<&cpu::name, SWITCHYARD_CUDA_TWIN(name, __VA_ARGS__)>{}(args...);  \
+#define KERNEL(name, ...)                                       \
+  namespace cpu {                                               \
+  void name(__VA_ARGS__);                                       \
+  }                                                             \
+  namespace cuda {                                              \
+  void name(__VA_ARGS__);                                       \
+  }                                                             \
+  template <class... T>                                         \
+    requires requires(T&&... args) { cpu::name(args...); }      \
+  void name(T&&... args) {                                      \
+    if constexpr (kBuiltWithCuda) {                             \
+      if ((on_cuda(args) || ...)) return cuda::name(args...);   \
+    }                                                           \
+    cpu::name(args...);                                         \
   }
 
 }  // namespace switchyard

@@ -19,7 +19,7 @@ struct BFloat16 {
     bits = (u & 0x7fffffffu) > 0x7f800000u ? uint16_t((u >> 16) | 64)
                                            : uint16_t((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  explicit operator float() const {
+  operator float() const {
     uint32_t u = uint32_t(bits) << 16;
     float x;
     std::memcpy(&x, &u, 4);
@@ -27,29 +27,28 @@ struct BFloat16 {
   }
 };
 
-template <class T> inline constexpr bool kIsDType = false;
 template <class T> inline constexpr DType kDTypeOf = DType::F32;
-#define SWITCHYARD_DTYPE(T, E)                            \
-  template <> inline constexpr bool kIsDType<T> = true;   \
-  template <> inline constexpr DType kDTypeOf<T> = DType::E;
-SWITCHYARD_DTYPE(float, F32)
-SWITCHYARD_DTYPE(double, F64)
-SWITCHYARD_DTYPE(BFloat16, BF16)
-SWITCHYARD_DTYPE(int32_t, I32)
-SWITCHYARD_DTYPE(int64_t, I64)
-SWITCHYARD_DTYPE(uint8_t, U8)
-#undef SWITCHYARD_DTYPE
+template <> inline constexpr DType kDTypeOf<double> = DType::F64;
+template <> inline constexpr DType kDTypeOf<BFloat16> = DType::BF16;
+template <> inline constexpr DType kDTypeOf<int32_t> = DType::I32;
+template <> inline constexpr DType kDTypeOf<int64_t> = DType::I64;
+template <> inline constexpr DType kDTypeOf<uint8_t> = DType::U8;
+
+// f(T()) with the C++ type T of the enum
+template <class F>
+auto with_type(DType t, const F& f) {
+  switch (t) {
+    case DType::F64: return f(double());
+    case DType::BF16: return f(BFloat16());
+    case DType::I32: return f(int32_t());
+    case DType::I64: return f(int64_t());
+    case DType::U8: return f(uint8_t());
+    default: return f(float());
+  }
+}
 
 inline int64_t size_of(DType t) {
-  switch (t) {
-    case DType::F64:
-    case DType::I64: return 8;
-    case DType::F32:
-    case DType::I32: return 4;
-    case DType::BF16: return 2;
-    case DType::U8: return 1;
-  }
-  return 0;
+  return with_type(t, [](auto x) { return int64_t(sizeof x); });
 }
 
 inline const char* name_of(DType t) {

@@ -23,13 +23,8 @@ struct Sigmoid {  // y = 1 / (1 + e^-x)
   template <class T> HD static T f(T x) { return T(1) / (T(1) + vmath::exp(-x)); }
   template <class T> HD static T df(T, T y) { return y * (T(1) - y); }
 };
-struct Tanh {
-  template <class T> HD static T f(T x) { return vmath::tanh(x); }
-  template <class T> HD static T df(T, T y) { return T(1) - y * y; }
-};
 
 // name(kernel), Functor: adding an op is one functor above and one line here.
-#define SWITCHYARD_UNARY_OPS(X) X(relu) X(gelu) X(sigmoid) X(tanh)
-#define SWITCHYARD_UNARY_FUNCTORS(X) X(relu, Relu) X(gelu, Gelu) X(sigmoid, Sigmoid) X(tanh, Tanh)
+#define SWITCHYARD_UNARY_OPS(X) X(relu, Relu) X(gelu, Gelu) X(sigmoid, Sigmoid)
 
 }  // namespace switchyard

@@ -34,10 +34,10 @@ KERNEL(sum_rows, const Tensor& x, Tensor& y)                         // y[j] += 
 KERNEL(sum_all, const Tensor& x, Tensor& y)                          // y f64 [1]: f64 sums of blocks of 4096, in order
 KERNEL(squared_norm_blocks, const Tensor& x, Tensor& y)              // y f64 [ceil(numel/4096)]: sum of squares of each block
 KERNEL(argmax_rows, const Tensor& x, Tensor& y)                      // y i64 [n]; the lowest index wins a tie
-// For each functor F of elementwise.h: F_forward(x, y) and F_backward(x, y, dy, dx).
-#define SWITCHYARD_UNARY_KERNELS(F)                   \
-  KERNEL(F##_forward, const Tensor& x, Tensor& y)     \
-  KERNEL(F##_backward, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx)
+// For each functor of elementwise.h: name_forward(x, y) and name_backward(x, y, dy, dx).
+#define SWITCHYARD_UNARY_KERNELS(name, Functor)          \
+  KERNEL(name##_forward, const Tensor& x, Tensor& y)     \
+  KERNEL(name##_backward, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx)
 SWITCHYARD_UNARY_OPS(SWITCHYARD_UNARY_KERNELS)
 #undef SWITCHYARD_UNARY_KERNELS
 

@@ -30,25 +30,33 @@ inline RandomStream random_stream(uint64_t seed, std::string_view site, int64_t 
   return {mix64(seed) ^ mix64(hash_text(site)), mix64(s ^ uint64_t(rank))};
 }
 
-struct Philox4 {
-  uint32_t v[4];
-};
-inline Philox4 philox(uint64_t key, uint64_t counter_lo, uint64_t counter_hi) {
-  uint32_t c[4] = {uint32_t(counter_lo), uint32_t(counter_lo >> 32), uint32_t(counter_hi),
-                   uint32_t(counter_hi >> 32)};
-  uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);
+// out[4 b + lane] = the draws of blocks first + b, b < Blocks; side by side they fill vector registers.
+template <int Blocks>
+inline void philox(RandomStream r, uint64_t first, uint32_t* out) {
+  alignas(32) uint32_t c0[Blocks], c1[Blocks], c2[Blocks], c3[Blocks];
+  for (int b = 0; b < Blocks; ++b) {
+    c0[b] = uint32_t(first + b), c1[b] = uint32_t((first + b) >> 32);
+    c2[b] = uint32_t(r.stream), c3[b] = uint32_t(r.stream >> 32);
+  }
+  uint32_t k0 = uint32_t(r.key), k1 = uint32_t(r.key >> 32);
   for (int round = 0; round < 10; ++round) {
-    const uint64_t p0 = uint64_t(0xD2511F53u) * c[0], p1 = uint64_t(0xCD9E8D57u) * c[2];
-    const uint32_t n0 = uint32_t(p1 >> 32) ^ c[1] ^ k0, n2 = uint32_t(p0 >> 32) ^ c[3] ^ k1;
-    c[0] = n0, c[1] = uint32_t(p1), c[2] = n2, c[3] = uint32_t(p0);
+#pragma GCC ivdep
+    for (int b = 0; b < Blocks; ++b) {
+      const uint64_t p0 = uint64_t(0xD2511F53u) * c0[b], p1 = uint64_t(0xCD9E8D57u) * c2[b];
+      c0[b] = uint32_t(p1 >> 32) ^ c1[b] ^ k0, c1[b] = uint32_t(p1);
+      c2[b] = uint32_t(p0 >> 32) ^ c3[b] ^ k1, c3[b] = uint32_t(p0);
+    }
     k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
   }
-  return {{c[0], c[1], c[2], c[3]}};
+  for (int b = 0; b < Blocks; ++b)
+    out[4 * b] = c0[b], out[4 * b + 1] = c1[b], out[4 * b + 2] = c2[b], out[4 * b + 3] = c3[b];
 }
 
 // 32 random bits for element i: block i/4 of the stream, lane i%4.
 inline uint32_t random_bits(RandomStream r, uint64_t i) {
-  return philox(r.key, i >> 2, r.stream).v[i & 3];
+  uint32_t block[4];
+  philox<1>(r, i >> 2, block);
+  return block[i & 3];
 }
 inline float unit_float(uint32_t bits) { return float(bits >> 8) * 0x1p-24f; }               // [0, 1)
 inline float open_unit_float(uint32_t bits) { return (float(bits >> 9) + 0.5f) * 0x1p-23f; } // (0, 1)

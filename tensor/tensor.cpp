@@ -1,6 +1,7 @@
 // Making tensors and views of them.
 #include "tensor/tensor.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "tensor/allocator.h"
@@ -34,31 +35,22 @@ Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
   return t;
 }
 
-Tensor Tensor::zeros(Shape shape, DType dtype, Device device) {
+Tensor Tensor::full(Shape shape, double value, DType dtype, Device device) {
   Tensor t = empty(std::move(shape), dtype, device);
-  fill(0.0, t);
-  return t;
-}
-
-Tensor Tensor::full(Shape shape, double value, DType dtype) {
-  Tensor t = empty(std::move(shape), dtype);
   fill(value, t);
   return t;
 }
 
 Tensor Tensor::reshape(Shape shape) const {
-  int64_t known = 1, open = -1;
-  for (size_t i = 0; i < shape.size(); ++i) {
-    if (shape[i] != -1) known *= shape[i];
-    else check(std::exchange(open, int64_t(i)) == -1, "reshape: more than one -1");
+  const auto open = std::find(shape.begin(), shape.end(), -1);
+  const Shape wanted = shape;
+  if (open != shape.end()) {
+    *open = 1;
+    const int64_t known = numel_of(shape);
+    *open = known ? numel_ / known : 0;
   }
-  if (open >= 0) {
-    check(known > 0 && numel_ % known == 0,
-          concat("reshape: ", to_string(shape_), " does not fit ", to_string(shape)));
-    shape[open] = numel_ / known;
-  }
-  if (numel_of(shape) != numel_)
-    throw Error(concat("reshape: ", to_string(shape_), " does not fit ", to_string(shape)));
+  if (std::count(wanted.begin(), wanted.end(), -1) > 1 || numel_of(shape) != numel_)
+    throw Error(concat("reshape: ", to_string(shape_), " does not fit ", to_string(wanted)));
   Tensor t = *this;
   t.shape_ = std::move(shape);
   return t;

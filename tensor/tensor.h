@@ -22,8 +22,10 @@ class Tensor {
  public:
   Tensor() = default;  // undefined: no storage ("no gradient", "no bias")
   static Tensor empty(Shape shape, DType dtype = DType::F32, Device device = Device::CPU);
-  static Tensor zeros(Shape shape, DType dtype = DType::F32, Device device = Device::CPU);
-  static Tensor full(Shape shape, double value, DType dtype = DType::F32);
+  static Tensor full(Shape shape, double value, DType dtype = DType::F32, Device device = Device::CPU);
+  static Tensor zeros(Shape shape, DType dtype = DType::F32, Device device = Device::CPU) {
+    return full(std::move(shape), 0, dtype, device);
+  }
   // A copy of host values, 1-d or with the given shape.
   template <class T>
   static Tensor of(const std::vector<T>& values, Shape shape = {}) {

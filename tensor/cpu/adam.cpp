@@ -4,7 +4,7 @@
 namespace switchyard::cpu {
 
 void adam_step(const Tensor& g, const AdamSpec& spec, Tensor& p, Tensor& m, Tensor& v) {
-  check_same(g, p, "adam_step"), check_same(g, m, "adam_step"), check_same(g, v, "adam_step");
+  check_numel("adam_step", g.numel(), p, m, v);
   check(spec.step >= 1, "adam_step: steps count from 1");
   const double c1 = 1 - std::pow(spec.beta1, double(spec.step));
   const double c2 = 1 - std::pow(spec.beta2, double(spec.step));

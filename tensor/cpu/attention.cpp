@@ -1,7 +1,6 @@
 // Scaled dot-product attention with key padding, causal mask, additive bias and dropout:
 // y = dropout(P) v,  P = softmax(scale q k^T + bias).  One (sentence, head) pair is one piece of work:
 // small matrix products on one thread, read in place from the [B*T, H*D] layout by leading dimensions.
-#include "tensor/allocator.h"
 #include "tensor/cpu/draws.h"
 #include "tensor/cpu/matmul.h"
 
@@ -17,27 +16,9 @@ Sizes checked_sizes(const Tensor& q, const Tensor& k, const Tensor& v, const Att
   if (s.H <= 0 || s.width % s.H != 0)
     throw Error(concat("attention: ", s.H, " heads in width ", s.width));
   s.D = s.width / s.H;
-  check_numel(q, s.B * s.Tq * s.width, "attention: q");
-  check_numel(k, s.B * s.Tk * s.width, "attention: k");
-  check_numel(v, s.B * s.Tk * s.width, "attention: v");
+  check_numel("attention: q", s.B * s.Tq * s.width, q);
+  check_numel("attention: k, v", s.B * s.Tk * s.width, k, v);
   return s;
-}
-
-template <class T>
-struct Buffer {
-  std::shared_ptr<std::byte> memory;
-  explicit Buffer(int64_t n) : memory(allocate(n * int64_t(sizeof(T)))) {}
-  T* data() const { return reinterpret_cast<T*>(memory.get()); }
-};
-
-// y = x * [u >= p] / (1 - p), u drawn at elements first ..
-template <class T>
-void drop(const T* x, T* y, int64_t n, RandomStream r, int64_t first, double p) {
-  const T factor = T(1 / (1 - p));
-  const float limit = float(p);
-  draw_loop(r, uint64_t(first), 0, n, [=](int64_t i, uint32_t bits) {
-    y[i] = x[i] * (unit_float(bits) >= limit ? factor : T(0));
-  });
 }
 
 // scores -> probabilities of one query row: scale, bias, masks, softmax; in place
@@ -60,12 +41,14 @@ void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const 
                        Tensor& probs) {
   const Sizes s = checked_sizes(q, k, v, spec);
   const int64_t square = s.Tq * s.Tk;
-  check_same(q, y, "attention"), check_numel(probs, s.B * s.H * square, "attention: probs");
-  if (key_padding.defined()) check_numel(key_padding, s.B * s.Tk, "attention: key_padding");
-  if (bias.defined()) check_numel(bias, s.H * square, "attention: bias");
+  check_numel("attention: y", q.numel(), y);
+  check_numel("attention: probs", s.B * s.H * square, probs);
+  if (key_padding.defined()) check_numel("attention: key_padding", s.B * s.Tk, key_padding);
+  if (bias.defined()) check_numel("attention: bias", s.H * square, bias);
   FLOAT_DISPATCH(q.dtype(), T, {
     parallel_for(s.B * s.H, 1, [&](int64_t begin, int64_t end) {
-      const Buffer<T> dropped(spec.dropout > 0 ? square : 0);
+      const Tensor buffer = Tensor::empty({spec.dropout > 0 ? square : 0}, q.dtype());
+      T* dropped = buffer.data<T>();
       for (int64_t i = begin; i < end; ++i) {
         const int64_t b = i / s.H, h = i % s.H;
         const int64_t at_q = b * s.Tq * s.width + h * s.D, at_k = b * s.Tk * s.width + h * s.D;
@@ -77,8 +60,9 @@ void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const 
               P + t * s.Tk, t, s, spec,
               key_padding.defined() ? key_padding.data<uint8_t>() + b * s.Tk : nullptr,
               bias.defined() ? bias.data<T>() + (h * s.Tq + t) * s.Tk : nullptr);
-        if (spec.dropout > 0) drop(P, dropped.data(), square, r, i * square, spec.dropout);
-        multiply_here<T>({s.Tq, s.D, s.Tk, spec.dropout > 0 ? dropped.data() : P, s.Tk, false,
+        if (spec.dropout > 0)
+          draw_loop(r, i * square, 0, square, drop<T>(P, dropped, spec.dropout));
+        multiply_here<T>({s.Tq, s.D, s.Tk, spec.dropout > 0 ? dropped : P, s.Tk, false,
                           v.data<T>() + at_k, s.width, false, y.data<T>() + at_q, s.width});
       }
     });
@@ -91,11 +75,11 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
                         Tensor& dk, Tensor& dv, Tensor& dbias) {
   const Sizes s = checked_sizes(q, k, v, spec);
   const int64_t square = s.Tq * s.Tk;
-  check_same(q, dy, "attention"), check_same(q, dq, "attention");
-  check_same(k, dk, "attention"), check_same(v, dv, "attention");
-  check_numel(probs, s.B * s.H * square, "attention: probs");
+  check_numel("attention: dy, dq", q.numel(), dy, dq);
+  check_numel("attention: dk, dv", k.numel(), dk, dv);
+  check_numel("attention: probs", s.B * s.H * square, probs);
   if (dbias.defined()) {
-    check_numel(dbias, s.H * square, "attention: dbias");
+    check_numel("attention: dbias", s.H * square, dbias);
     fill(0.0, dbias);
   }
   FLOAT_DISPATCH(q.dtype(), T, {
@@ -103,20 +87,21 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
     const int64_t items = dbias.defined() ? s.H : s.H * s.B,
                   per_item = s.H * s.B / std::max<int64_t>(items, 1);
     parallel_for(items, 1, [&](int64_t begin, int64_t end) {
-      const Buffer<T> scores(square), dropped(spec.dropout > 0 ? square : 0);
+      const Tensor scores = Tensor::empty({square}, q.dtype());
+      const Tensor dropped = Tensor::empty({spec.dropout > 0 ? square : 0}, q.dtype());
       for (int64_t i = begin * per_item; i < end * per_item; ++i) {
         const int64_t h = i / s.B, b = i % s.B, first = (b * s.H + h) * square;
         const int64_t at_q = b * s.Tq * s.width + h * s.D, at_k = b * s.Tk * s.width + h * s.D;
         const T* P = probs.data<T>() + first;
         const T* dy_head = dy.data<T>() + at_q;
-        T* dS = scores.data();
+        T* dS = scores.data<T>();
         multiply_here<T>({s.Tq, s.Tk, s.D, dy_head, s.width, false, v.data<T>() + at_k, s.width,
                           true, dS, s.Tk});
         const T* used = P;
         if (spec.dropout > 0) {
-          drop(P, dropped.data(), square, r, first, spec.dropout);
-          drop(dS, dS, square, r, first, spec.dropout);
-          used = dropped.data();
+          draw_loop(r, first, 0, square, drop<T>(P, dropped.data<T>(), spec.dropout));
+          draw_loop(r, first, 0, square, drop<T>(dS, dS, spec.dropout));
+          used = dropped.data<T>();
         }
         multiply_here<T>({s.Tk, s.D, s.Tq, used, s.Tk, true, dy_head, s.width, false,
                           dv.data<T>() + at_k, s.width});

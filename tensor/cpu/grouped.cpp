@@ -9,11 +9,10 @@ namespace {
 // offsets [G+1] must rise from 0 to n
 const int64_t* checked_offsets(const Tensor& offsets, int64_t groups, int64_t n,
                                const char* kernel) {
-  check_numel(offsets, groups + 1, kernel);
+  check_numel(kernel, groups + 1, offsets);
   const int64_t* o = offsets.data<int64_t>();
-  bool rising = o[0] == 0 && o[groups] == n;
-  for (int64_t g = 0; g < groups; ++g) rising = rising && o[g] <= o[g + 1];
-  if (!rising) throw Error(concat(kernel, ": offsets do not rise from 0 to ", n));
+  if (o[0] != 0 || o[groups] != n || !std::is_sorted(o, o + groups + 1))
+    throw Error(concat(kernel, ": offsets do not rise from 0 to ", n));
   return o;
 }
 
@@ -27,7 +26,7 @@ void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, boo
   check(x.dim(1) == k && y.dim(1) == m && x.dim(0) == y.dim(0),
         concat("grouped_matmul: x ", to_string(x.shape()), ", w ", to_string(w.shape()), ", y ",
                to_string(y.shape())));
-  if (bias.defined()) check_numel(bias, groups * m, "grouped_matmul: bias");
+  if (bias.defined()) check_numel("grouped_matmul: bias", groups * m, bias);
   const int64_t* o = checked_offsets(offsets, groups, x.dim(0), "grouped_matmul");
   FLOAT_DISPATCH(x.dtype(), T, {
     std::vector<Product<T>> products;
@@ -59,18 +58,12 @@ void grouped_matmul_dw(const Tensor& dy, const Tensor& x, const Tensor& offsets,
 void grouped_sum_rows(const Tensor& x, const Tensor& offsets, Tensor& y) {
   const int64_t groups = rows_of(y), n = rows_of(x), c = columns_of(y);
   const int64_t* o = checked_offsets(offsets, groups, n, "grouped_sum_rows");
-  check_numel(x, n * c, "grouped_sum_rows: x");
+  check_numel("grouped_sum_rows", n * c, x);
+  std::vector<int64_t> group(n);
+  for (int64_t g = 0; g < groups; ++g) std::fill(group.begin() + o[g], group.begin() + o[g + 1], g);
+  fill(0.0, y);
   FLOAT_DISPATCH(x.dtype(), T, {
-    const T* px = x.data<T>();
-    T* py = y.data<T>();
-    column_ranges(n, c, [&](int64_t begin, int64_t end) {
-      for (int64_t g = 0; g < groups; ++g) {
-        T* sum = py + g * c;
-        std::fill(sum + begin, sum + end, T(0));
-        for (int64_t i = o[g]; i < o[g + 1]; ++i)
-          vector_loop(begin, end, [=](int64_t j) { sum[j] += px[i * c + j]; });
-      }
-    });
+    add_rows<T>(x.data<T>(), n, c, y.data<T>(), [at = group.data()](int64_t i) { return at[i]; });
   });
 }
 

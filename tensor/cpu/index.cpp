@@ -9,88 +9,72 @@ inline void check_index(int64_t i, int64_t n, const char* kernel) {
   if (i < -1 || i >= n) throw Error(concat(kernel, ": index ", i, " outside of ", n, " rows"));
 }
 
+// f(y[i], x[row[i], column[i]]), i ascending; where an index is -1, the element of x is a 0 apart
+template <class F>
+void each_pair(const char* kernel, const Tensor& x, const Tensor& row, const Tensor& column,
+               const Tensor& y, const F& f) {
+  const int64_t n = y.numel(), c = columns_of(x), rows = rows_of(x);
+  check_numel(kernel, n, row, column);
+  const int64_t *r = row.data<int64_t>(), *k = column.data<int64_t>();
+  FLOAT_DISPATCH(x.dtype(), T, {
+    T *px = x.data<T>(), *py = y.data<T>();
+    for (int64_t i = 0; i < n; ++i) {
+      check_index(r[i], rows, kernel), check_index(k[i], c, kernel);
+      T absent = 0;
+      f(py[i], r[i] < 0 || k[i] < 0 ? absent : px[r[i] * c + k[i]]);
+    }
+  });
+}
+
 }  // namespace
 
 void gather_rows(const Tensor& x, const Tensor& index, Tensor& y) {
   const int64_t n = index.numel(), c = columns_of(y), source_rows = rows_of(x);
-  check_numel(y, n * c, "gather_rows: y"), check_numel(x, source_rows * c, "gather_rows: x");
+  check_numel("gather_rows", n * c, y), check_numel("gather_rows", source_rows * c, x);
   const int64_t* at = index.data<int64_t>();
   FLOAT_DISPATCH(x.dtype(), T, {
-    const T* px = x.data<T>();
-    T* py = y.data<T>();
-    each_row(n, c, [=](int64_t i) {
+    each_row(n, c, [=, px = x.data<T>(), py = y.data<T>()](int64_t i) {
       check_index(at[i], source_rows, "gather_rows");
-      if (at[i] < 0) std::fill(py + i * c, py + (i + 1) * c, T(0));
-      else std::copy(px + at[i] * c, px + (at[i] + 1) * c, py + i * c);
+      if (at[i] < 0) std::fill_n(py + i * c, c, T(0));
+      else std::copy_n(px + at[i] * c, c, py + i * c);
     });
   });
 }
 
 void scatter_add_rows(const Tensor& x, const Tensor& index, Tensor& y) {
   const int64_t n = index.numel(), c = columns_of(y), target_rows = rows_of(y);
-  check_numel(x, n * c, "scatter_add_rows: x");
+  check_numel("scatter_add_rows", n * c, x);
   const int64_t* at = index.data<int64_t>();
   for (int64_t i = 0; i < n; ++i) check_index(at[i], target_rows, "scatter_add_rows");
   FLOAT_DISPATCH(x.dtype(), T, {
-    const T* px = x.data<T>();
-    T* py = y.data<T>();
-    column_ranges(n, c, [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < n; ++i) {
-        if (at[i] < 0) continue;
-        const T* row = px + i * c;
-        T* sum = py + at[i] * c;
-        vector_loop(begin, end, [=](int64_t j) { sum[j] += row[j]; });
-      }
-    });
+    add_rows<T>(x.data<T>(), n, c, y.data<T>(), [=](int64_t i) { return at[i]; });
   });
 }
 
 void gather_elements(const Tensor& x, const Tensor& row, const Tensor& column, Tensor& y) {
-  const int64_t n = row.numel(), c = columns_of(x), rows = rows_of(x);
-  check_same(row, column, "gather_elements"), check_same(row, y, "gather_elements");
-  const int64_t *r = row.data<int64_t>(), *k = column.data<int64_t>();
-  FLOAT_DISPATCH(x.dtype(), T, {
-    const T* px = x.data<T>();
-    T* py = y.data<T>();
-    each_row(n, 1, [=](int64_t i) {
-      check_index(r[i], rows, "gather_elements"), check_index(k[i], c, "gather_elements");
-      py[i] = r[i] < 0 || k[i] < 0 ? T(0) : px[r[i] * c + k[i]];
-    });
-  });
+  each_pair("gather_elements", x, row, column, y, [](auto& to, auto from) { to = from; });
 }
-
 void scatter_add_elements(const Tensor& y, const Tensor& row, const Tensor& column, Tensor& x) {
-  const int64_t n = row.numel(), c = columns_of(x), rows = rows_of(x);
-  check_same(row, column, "scatter_add_elements"), check_same(row, y, "scatter_add_elements");
-  const int64_t *r = row.data<int64_t>(), *k = column.data<int64_t>();
-  FLOAT_DISPATCH(x.dtype(), T, {
-    const T* py = y.data<T>();
-    T* px = x.data<T>();
-    for (int64_t i = 0; i < n; ++i) {
-      check_index(r[i], rows, "scatter_add_elements"), check_index(k[i], c, "scatter_add_elements");
-      if (r[i] >= 0 && k[i] >= 0) px[r[i] * c + k[i]] += py[i];
-    }
-  });
+  each_pair("scatter_add_elements", x, row, column, y, [](auto from, auto& to) { to += from; });
 }
 
 void combine_forward(const Tensor& rows, const Tensor& offsets, const Tensor& position,
                      const Tensor& weight, Tensor& y) {
   const int64_t tokens = rows_of(y), c = columns_of(y), available = rows_of(rows);
-  check_numel(offsets, tokens + 1, "combine: offsets"), check_same(position, weight, "combine");
-  check_numel(rows, available * c, "combine: rows");
+  check_numel("combine", tokens + 1, offsets), check_numel("combine", position.numel(), weight);
+  check_numel("combine", available * c, rows);
   const int64_t *o = offsets.data<int64_t>(), *at = position.data<int64_t>();
   FLOAT_DISPATCH(rows.dtype(), T, {
     const T *px = rows.data<T>(), *pw = weight.data<T>();
-    T* py = y.data<T>();
-    each_row(tokens, c, [=](int64_t s) {
+    each_row(tokens, c, [=, py = y.data<T>()](int64_t s) {
       T* out = py + s * c;
-      std::fill(out, out + c, T(0));
+      std::fill_n(out, c, T(0));
       for (int64_t i = o[s]; i < o[s + 1]; ++i) {
         check_index(at[i], available, "combine");
         if (at[i] < 0) continue;
-        const T* row = px + at[i] * c;
-        const T w = pw[i];
-        vector_loop(0, c, [=](int64_t j) { out[j] = std::fma(w, row[j], out[j]); });
+        vector_loop(0, c, [=, row = px + at[i] * c, w = pw[i]](int64_t j) {
+          out[j] = std::fma(w, row[j], out[j]);
+        });
       }
     });
   });
@@ -101,25 +85,19 @@ void combine_backward(const Tensor& dy, const Tensor& rows, const Tensor& offset
                       const Tensor& position, const Tensor& weight, Tensor& drows,
                       Tensor& dweight) {
   const int64_t tokens = rows_of(dy), c = columns_of(dy), available = rows_of(rows);
-  check_numel(offsets, tokens + 1, "combine: offsets"), check_same(position, weight, "combine");
-  check_same(rows, drows, "combine"), check_same(weight, dweight, "combine");
+  check_numel("combine", tokens + 1, offsets), check_numel("combine", available * c, rows, drows);
+  check_numel("combine", position.numel(), weight, dweight);
   const int64_t *o = offsets.data<int64_t>(), *at = position.data<int64_t>();
-  fill(0.0, drows);
+  fill(0.0, drows), fill(0.0, dweight);
   FLOAT_DISPATCH(dy.dtype(), T, {
     const T *pdy = dy.data<T>(), *px = rows.data<T>(), *pw = weight.data<T>();
-    T *pdx = drows.data<T>(), *pdw = dweight.data<T>();
-    each_row(tokens, c, [=](int64_t s) {
+    each_row(tokens, c, [=, pdx = drows.data<T>(), pdw = dweight.data<T>()](int64_t s) {
       const T* d = pdy + s * c;
       for (int64_t i = o[s]; i < o[s + 1]; ++i) {
         check_index(at[i], available, "combine");
-        if (at[i] < 0) {
-          pdw[i] = 0;
-          continue;
-        }
+        if (at[i] < 0) continue;
         const T* row = px + at[i] * c;
-        T* out = pdx + at[i] * c;
-        const T w = pw[i];
-        vector_loop(0, c, [=](int64_t j) { out[j] = w * d[j]; });
+        vector_loop(0, c, [=, out = pdx + at[i] * c, w = pw[i]](int64_t j) { out[j] = w * d[j]; });
         pdw[i] = row_sum<T>(c, [=](int64_t j) { return d[j] * row[j]; });
       }
     });

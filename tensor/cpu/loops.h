@@ -19,15 +19,12 @@ inline int64_t rows_of(const Tensor& x) {
   return n;
 }
 
-// Small kernels run often: the message is only put together when it is needed.
-inline void check_same(const Tensor& a, const Tensor& b, const char* kernel) {
-  if (a.numel() != b.numel())
-    throw Error(
-        concat(kernel, ": ", to_string(a.shape()), " does not match ", to_string(b.shape())));
-}
-inline void check_numel(const Tensor& x, int64_t n, const char* what) {
-  if (x.numel() != n)
-    throw Error(concat(what, ": expected ", n, " elements, got ", to_string(x.shape())));
+// Every tensor must hold n elements. Small kernels run often: the message is put together when needed.
+template <class... Tensors>
+void check_numel(const char* kernel, int64_t n, const Tensors&... tensors) {
+  for (const Tensor* x : {&tensors...})
+    if (x->numel() != n)
+      throw Error(concat(kernel, ": expected ", n, " elements, got ", to_string(x->shape())));
 }
 
 // f(i) for i in [begin, end). Iterations are independent, even when an output is also an input: GCC
@@ -42,6 +39,17 @@ template <class F>
 void each_element(int64_t n, const F& f) {
   parallel_for(n, kGrain, [&](int64_t begin, int64_t end) { vector_loop(begin, end, f); });
 }
+// y[i] = f(x[i]...), in f32 or f64; y may be one of x
+template <class F, class... Tensors>
+void map_elements(const char* kernel, Tensor& y, const F& f, const Tensors&... x) {
+  check_numel(kernel, y.numel(), x...);
+  FLOAT_DISPATCH(y.dtype(), T, {
+    const auto apply = [f, py = y.data<T>()](const auto*... px) {
+      return [f, py, px...](int64_t i) { py[i] = f(px[i]...); };
+    };
+    each_element(y.numel(), apply(x.template data<T>()...));
+  });
+}
 // f(i) for every row, rows dealt to threads
 template <class F>
 void each_row(int64_t rows, int64_t columns, const F& f) {
@@ -55,6 +63,19 @@ template <class F>
 void column_ranges(int64_t rows, int64_t columns, const F& f) {
   const int64_t grain = std::max<int64_t>(kGrain / std::max<int64_t>(rows, 1), 64);
   parallel_for(columns, grain, f);
+}
+
+// sums[target(i)] += x[i], rows i of x [n, c] ascending; a negative target: no row
+template <class T, class F>
+void add_rows(const T* x, int64_t n, int64_t c, T* sums, const F& target) {
+  column_ranges(n, c, [=](int64_t begin, int64_t end) {
+    for (int64_t i = 0; i < n; ++i) {
+      if (target(i) < 0) continue;
+      const T* row = x + i * c;
+      T* sum = sums + target(i) * c;
+      vector_loop(begin, end, [=](int64_t j) { sum[j] += row[j]; });
+    }
+  });
 }
 
 // Row sums: term j goes to lane j % 16, and the lanes are added in a fixed tree. The order is part of

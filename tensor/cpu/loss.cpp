@@ -6,7 +6,7 @@ namespace switchyard::cpu {
 namespace {
 
 void check_targets(const Tensor& target, int64_t ignore, int64_t n, int64_t vocabulary) {
-  check_numel(target, n, "cross_entropy: target");
+  check_numel("cross_entropy", n, target);
   const int64_t* t = target.data<int64_t>();
   for (int64_t i = 0; i < n; ++i)
     check(t[i] == ignore || (t[i] >= 0 && t[i] < vocabulary), "cross_entropy: target out of range");
@@ -18,8 +18,7 @@ void cross_entropy_forward(const Tensor& logits, const Tensor& target, int64_t i
                            double smoothing, Tensor& loss, Tensor& nll, Tensor& lse) {
   const int64_t n = rows_of(logits), c = columns_of(logits);
   check_targets(target, ignore, n, c);
-  check_numel(loss, n, "cross_entropy: loss"), check_numel(nll, n, "cross_entropy: nll");
-  check_numel(lse, n, "cross_entropy: lse");
+  check_numel("cross_entropy", n, loss, nll, lse);
   const int64_t* pt = target.data<int64_t>();
   FLOAT_DISPATCH(logits.dtype(), T, {
     const T* px = logits.data<T>();
@@ -44,8 +43,7 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& target, int64_t 
                             Tensor& dlogits) {
   const int64_t n = rows_of(logits), c = columns_of(logits);
   check_targets(target, ignore, n, c);
-  check_numel(lse, n, "cross_entropy: lse"), check_numel(dloss, n, "cross_entropy: dloss");
-  check_same(logits, dlogits, "cross_entropy");
+  check_numel("cross_entropy", n, lse, dloss), check_numel("cross_entropy", n * c, dlogits);
   const int64_t* pt = target.data<int64_t>();
   FLOAT_DISPATCH(logits.dtype(), T, {
     const T *px = logits.data<T>(), *plse = lse.data<T>(), *pdloss = dloss.data<T>();

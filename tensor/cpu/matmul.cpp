@@ -4,7 +4,6 @@
 #include "tensor/cpu/matmul.h"
 
 #include <cstdlib>
-#include <memory>
 #include <string>
 
 #include "tensor/cpu/loops.h"
@@ -17,44 +16,32 @@ bool choose_avx512() {
                           __builtin_cpu_supports("avx512vl") &&
                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
   const char* wanted = std::getenv("SWITCHYARD_ISA");
-  if (!wanted || !*wanted) return has_avx512;
-  const std::string isa = wanted;
-  user_check(isa == "avx2" || isa == "avx512",
+  const std::string isa = wanted ? wanted : "";
+  user_check(isa.empty() || isa == "avx2" || isa == "avx512",
              concat("SWITCHYARD_ISA=", isa, ": expected avx2 or avx512"));
-  user_check(isa == "avx2" || has_avx512,
+  user_check(isa != "avx512" || has_avx512,
              "SWITCHYARD_ISA=avx512: this CPU has no AVX-512; use avx2 or unset the variable");
-  return isa == "avx512";
+  return has_avx512 && isa != "avx2";
 }
 
-bool use_avx512() {
-  static const bool chosen = choose_avx512();  // once, so that all ranks of a process agree
-  return chosen;
+template <class T>
+const GemmIsa<T>& gemm_isa() {
+  static const bool avx512 = choose_avx512();
+  if constexpr (std::is_same_v<T, float>) return avx512 ? kAvx512F32 : kAvx2F32;
+  else return avx512 ? kAvx512F64 : kAvx2F64;
 }
 
 // Per-thread memory for packed blocks; not a tensor, so not from the allocator and its counters
 template <class T>
 T* scratch() {
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
+  struct alignas(64) CacheLine {
+    std::byte bytes[64];
   };
-  thread_local std::unique_ptr<T, Free> memory;
-  if (!memory) {
-    memory.reset(static_cast<T*>(std::aligned_alloc(64, gemm_isa<T>().scratch_bytes)));
-    check(memory != nullptr, "out of memory for the blocks of a matrix product");
-  }
-  return memory.get();
+  thread_local std::vector<CacheLine> memory(gemm_isa<T>().scratch_bytes / sizeof(CacheLine));
+  return reinterpret_cast<T*>(memory.data());
 }
 
 }  // namespace
-
-template <>
-const GemmIsa<float>& gemm_isa<float>() {
-  return use_avx512() ? kAvx512F32 : kAvx2F32;
-}
-template <>
-const GemmIsa<double>& gemm_isa<double>() {
-  return use_avx512() ? kAvx512F64 : kAvx2F64;
-}
 
 template <class T>
 void multiply_here(const Product<T>& p) {
@@ -67,13 +54,12 @@ void multiply_all(const std::vector<Product<T>>& products) {
   const int64_t threads = num_threads();  // the caller's: workers know nothing of it
   // Few rows and many columns: narrow blocks, so that each thread finds columns of its own to pack.
   const auto block_of = [&](const Product<T>& p) {
-    return p.m >= 64 * threads ? p.n
+    return p.m >= 64 * threads ? std::max<int64_t>(p.n, 1)
                                : std::clamp<int64_t>(p.n / threads / 32 * 32, 32, isa.column_block);
   };
   const auto length_of = [](const Product<T>& p) { return std::max<int64_t>(p.k, 1); };
   int64_t total = 0, multiplications = 0;
   for (const auto& p : products) {
-    if (p.m == 0 || p.n == 0) continue;
     total += (p.n + block_of(p) - 1) / block_of(p) * p.m * length_of(p);
     multiplications += p.m * p.n * length_of(p);
   }
@@ -82,7 +68,6 @@ void multiply_all(const std::vector<Product<T>>& products) {
   parallel_for(total, grain, [&](int64_t begin, int64_t end) {
     int64_t at = 0;  // position on the line
     for (const auto& p : products) {
-      if (p.m == 0 || p.n == 0) continue;
       const int64_t block = block_of(p), length = length_of(p);
       for (int64_t column = 0; column < p.n && at < end; column += block) {
         // A row belongs to the thread in whose stretch it starts.
@@ -111,7 +96,7 @@ void matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b
     throw Error(concat("matmul: ", to_string(a.shape()), transpose_a ? "^T" : "", " x ",
                        to_string(b.shape()), transpose_b ? "^T" : "", " into ",
                        to_string(c.shape())));
-  if (bias.defined()) check_numel(bias, n, "matmul: bias");
+  if (bias.defined()) check_numel("matmul: bias", n, bias);
   FLOAT_DISPATCH(a.dtype(), T, {
     multiply_all<T>({{m, n, k, a.data<T>(), a.dim(1), transpose_a, b.data<T>(), b.dim(1),
                       transpose_b, c.data<T>(), n, bias.data<T>(), accumulate}});

@@ -1,15 +1,11 @@
-// Matrix products on the CPU: the instruction set, and the split of many products over threads.
+// Matrix products on the CPU, cut among threads. The instruction set is AVX-512 where the CPU has it, else
+// AVX2; SWITCHYARD_ISA=avx2|avx512 chooses (for tests: both give the same bits).
 #pragma once
 #include <vector>
 
 #include "tensor/cpu/product.h"
 
 namespace switchyard::cpu {
-
-// The instruction set for matrix products: AVX-512 where the CPU has it, else AVX2;
-// SWITCHYARD_ISA=avx2|avx512 chooses (for tests: both give the same bits).
-template <class T>
-const GemmIsa<T>& gemm_isa();
 
 // All products, in one parallel region: the output is cut among the threads, never k.
 template <class T>

@@ -6,9 +6,8 @@ namespace switchyard::cpu {
 void layer_norm_forward(const Tensor& x, const Tensor& w, const Tensor& b, double eps, Tensor& y,
                         Tensor& mean, Tensor& rstd) {
   const int64_t n = rows_of(x), c = columns_of(x);
-  check_numel(w, c, "layer_norm: w"), check_numel(b, c, "layer_norm: b");
-  check_same(x, y, "layer_norm"), check_numel(mean, n, "layer_norm: mean");
-  check_numel(rstd, n, "layer_norm: rstd");
+  check_numel("layer_norm", c, w, b), check_numel("layer_norm", n, mean, rstd);
+  check_numel("layer_norm", n * c, y);
   FLOAT_DISPATCH(x.dtype(), T, {
     const T *px = x.data<T>(), *pw = w.data<T>(), *pb = b.data<T>();
     T *py = y.data<T>(), *pmean = mean.data<T>(), *prstd = rstd.data<T>();
@@ -27,10 +26,8 @@ void layer_norm_forward(const Tensor& x, const Tensor& w, const Tensor& b, doubl
 void layer_norm_backward(const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
                          const Tensor& dy, Tensor& dx, Tensor& dw, Tensor& db) {
   const int64_t n = rows_of(x), c = columns_of(x);
-  check_same(x, dy, "layer_norm"), check_same(x, dx, "layer_norm");
-  check_numel(w, c, "layer_norm: w"), check_numel(dw, c, "layer_norm: dw");
-  check_numel(db, c, "layer_norm: db"), check_numel(mean, n, "layer_norm: mean");
-  check_numel(rstd, n, "layer_norm: rstd");
+  check_numel("layer_norm", c, w, dw, db), check_numel("layer_norm", n, mean, rstd);
+  check_numel("layer_norm", n * c, dy, dx);
   FLOAT_DISPATCH(x.dtype(), T, {
     const T *px = x.data<T>(), *pw = w.data<T>(), *pdy = dy.data<T>();
     const T *pmean = mean.data<T>(), *prstd = rstd.data<T>();

@@ -22,49 +22,34 @@ inline float normal_quantile(float u) {
 
 void random_uniform(RandomStream r, int64_t first_index, double lo, double hi, Tensor& y) {
   FLOAT_DISPATCH(y.dtype(), T, {
-    T* py = y.data<T>();
-    const T low = T(lo), width = T(hi - lo);
-    parallel_for(y.numel(), kGrain, [=](int64_t begin, int64_t end) {
-      draw_loop(r, uint64_t(first_index), begin, end, [=](int64_t i, uint32_t bits) {
-        py[i] = std::fma(width, T(unit_float(bits)), low);
-      });
-    });
+    draw_all(r, uint64_t(first_index), y.numel(),
+             [py = y.data<T>(), low = T(lo), width = T(hi - lo)](int64_t i, uint32_t bits) {
+               py[i] = std::fma(width, T(unit_float(bits)), low);
+             });
   });
 }
 
 void random_normal(RandomStream r, int64_t first_index, double stddev, Tensor& y) {
   FLOAT_DISPATCH(y.dtype(), T, {
-    T* py = y.data<T>();
-    const T s = T(stddev);
-    parallel_for(y.numel(), kGrain, [=](int64_t begin, int64_t end) {
-      draw_loop(r, uint64_t(first_index), begin, end, [=](int64_t i, uint32_t bits) {
-        py[i] = s * T(normal_quantile(open_unit_float(bits)));
-      });
-    });
+    draw_all(r, uint64_t(first_index), y.numel(),
+             [py = y.data<T>(), s = T(stddev)](int64_t i, uint32_t bits) {
+               py[i] = s * T(normal_quantile(open_unit_float(bits)));
+             });
   });
 }
 
 void random_gumbel(RandomStream r, const Tensor& row_ids, Tensor& y) {
   FLOAT_DISPATCH(y.dtype(), T, {
-    T* py = y.data<T>();
-    draw_rows(r, row_ids, y, [=](int64_t i, uint32_t bits) {
+    draw_rows(r, row_ids, y, [py = y.data<T>()](int64_t i, uint32_t bits) {
       py[i] = -vmath::log(-vmath::log(T(open_unit_float(bits))));
     });
   });
 }
 
 void dropout(const Tensor& x, const Tensor& row_ids, RandomStream r, double p, Tensor& y) {
-  check_same(x, y, "dropout");
+  check_numel("dropout", x.numel(), y);
   if (!(p >= 0 && p < 1)) throw Error(concat("dropout: probability ", p, " outside of [0, 1)"));
-  FLOAT_DISPATCH(x.dtype(), T, {
-    const T* px = x.data<T>();
-    T* py = y.data<T>();
-    const float limit = float(p);
-    const T factor = T(1 / (1 - p));
-    draw_rows(r, row_ids, y, [=](int64_t i, uint32_t bits) {
-      py[i] = px[i] * (unit_float(bits) >= limit ? factor : T(0));
-    });
-  });
+  FLOAT_DISPATCH(x.dtype(), T, { draw_rows(r, row_ids, y, drop<T>(x.data<T>(), y.data<T>(), p)); });
 }
 
 }  // namespace switchyard::cpu

@@ -7,17 +7,15 @@ namespace switchyard {
 namespace {
 
 TEST(Philox, KnownAnswers) {  // Random123, kat_vectors
-  const Philox4 zeros = philox(0, 0, 0);
-  const uint32_t wanted[] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
-  const Philox4 ones = philox(~0ull, ~0ull, ~0ull);
-  const uint32_t wanted_ones[] = {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd};
-  const Philox4 pi = philox(0x299f31d0a4093822ull, 0x85a308d3243f6a88ull, 0x0370734413198a2eull);
-  const uint32_t wanted_pi[] = {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1};
-  for (int i = 0; i < 4; ++i) {
-    EXPECT_EQ(zeros.v[i], wanted[i]);
-    EXPECT_EQ(ones.v[i], wanted_ones[i]);
-    EXPECT_EQ(pi.v[i], wanted_pi[i]);
-  }
+  const auto expect = [](RandomStream r, uint64_t block, std::vector<uint32_t> wanted) {
+    std::vector<uint32_t> drawn(4);
+    philox<1>(r, block, drawn.data());
+    EXPECT_EQ(drawn, wanted);
+  };
+  expect({0, 0}, 0, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  expect({~0ull, ~0ull}, ~0ull, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  expect({0x299f31d0a4093822ull, 0x0370734413198a2eull}, 0x85a308d3243f6a88ull,
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
 TEST(Random, ElementsAreDrawnByTheirIndex) {

@@ -135,7 +135,6 @@ const Kernel kKernels[] = {
     unary("gelu", [](const Tensor& x, Tensor& y) { gelu_forward(x, y); }),
     unary("gelu_backward", [](const Tensor& x, Tensor& y) { gelu_backward(x, x, x, y); }),
     unary("sigmoid", [](const Tensor& x, Tensor& y) { sigmoid_forward(x, y); }),
-    unary("tanh", [](const Tensor& x, Tensor& y) { tanh_forward(x, y); }),
     unary("softmax", [](const Tensor& x, Tensor& y) { softmax_forward(x, y); }),
     unary("softmax_backward", [](const Tensor& x, Tensor& y) { softmax_backward(x, x, y); }),
     unary("log_softmax", [](const Tensor& x, Tensor& y) { log_softmax_forward(x, y); }),

@@ -1,4 +1,4 @@
-// exp, log, tanh, erf against the C library in a wider type; special values; vector = scalar.
+// exp, log, erf against the C library in a wider type; special values; vector = scalar.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -31,19 +31,15 @@ template <class T>
 void expect_accuracy(double limit) {
   const auto exp = [](T x) { return vmath::exp(x); };
   const auto log = [](T x) { return vmath::log(x); };
-  const auto tanh = [](T x) { return vmath::tanh(x); };
   const auto erf = [](T x) { return vmath::erf(x); };
   const auto exact_exp = [](long double x) { return expl(x); };
   const auto exact_log = [](long double x) { return logl(x); };
-  const auto exact_tanh = [](long double x) { return tanhl(x); };
   const auto exact_erf = [](long double x) { return erfl(x); };
   EXPECT_LE((worst<T>(-87, 88.7, exp, exact_exp)), limit);
   EXPECT_LE((worst<T>(-1, 1, exp, exact_exp)), limit);
   EXPECT_LE((worst<T>(1e-6, 3, log, exact_log)), limit);
   EXPECT_LE((worst<T>(0.99, 1.01, log, exact_log)), limit);
   EXPECT_LE((worst<T>(1e-30, 1e30, log, exact_log)), limit);
-  EXPECT_LE((worst<T>(-10, 10, tanh, exact_tanh)), limit);
-  EXPECT_LE((worst<T>(-0.01, 0.01, tanh, exact_tanh)), limit);
   EXPECT_LE((worst<T>(-5, 5, erf, exact_erf)), limit);
   EXPECT_LE((worst<T>(-0.01, 0.01, erf, exact_erf)), limit);
 }
@@ -68,18 +64,17 @@ void expect_special_values() {
   EXPECT_EQ(vmath::log(T(1)), T(0));
   EXPECT_EQ(vmath::log(T(0)), -inf);
   EXPECT_EQ(vmath::log(-T(0)), -inf);
-  EXPECT_EQ(vmath::log(tiny), -inf);
+  if (sizeof(T) == 4) {
+    EXPECT_EQ(vmath::log(tiny), -inf);
+  }
   EXPECT_EQ(vmath::log(inf), inf);
   EXPECT_TRUE(std::isnan(vmath::log(T(-1))));
   EXPECT_TRUE(std::isnan(vmath::log(-inf)));
-  EXPECT_EQ(vmath::tanh(inf), T(1));
-  EXPECT_EQ(vmath::tanh(-inf), T(-1));
-  EXPECT_EQ(vmath::tanh(T(0)), T(0));
   EXPECT_EQ(vmath::erf(inf), T(1));
   EXPECT_EQ(vmath::erf(-inf), T(-1));
   EXPECT_EQ(vmath::erf(T(1000)), T(1));
   EXPECT_EQ(vmath::erf(T(0)), T(0));
-  for (T y : {vmath::exp(nan), vmath::log(nan), vmath::tanh(nan), vmath::erf(nan)})
+  for (T y : {vmath::exp(nan), vmath::log(nan), vmath::erf(nan)})
     EXPECT_TRUE(std::isnan(y));
 }
 TEST(Vmath, SpecialValues) {
@@ -103,7 +98,6 @@ TEST(Vmath, VectorsEqualScalars) {
   };
   check_all([](float v) { return vmath::exp(v); });
   check_all([](float v) { return vmath::log(v); });
-  check_all([](float v) { return vmath::tanh(v); });
   check_all([](float v) { return vmath::erf(v); });
 }
 
