@@ -83,7 +83,7 @@ void Trainer::step() {
   const double scale = tokens > 0 ? 1 / tokens : 0;
   const double lr = learning_rate(optim_, state_.update);
   state_.optimizer.step(lr, scale * clip_factor(mean_norm, optim_.clip_norm));
-  for (const NamedParam& p : params_) p.param->var.set_grad({});
+  for (size_t i = 0; i < params_.size(); ++i) params_[i].param->var.set_grad(grads_[i].grad = {});
   ++state_.update;
   state_.poll(int64_t(all.shards_done));
   stop_ = all.stop > 0 || (optim_.stop_min_lr > 0 && lr < optim_.stop_min_lr && state_.update > optim_.warmup_updates);

@@ -4,7 +4,7 @@
 source "$(dirname "$0")/lib.sh" "$1"
 train=("$apps/train_hmoe" --preset tiny --max-update 6 --ranks 4 --moe-expert-count 6 --hmoe-layer 0 --validate-interval-updates 0)
 loss() { # loss of the validation set at R ranks in P processes
-  mpi "$2" "$apps/eval_hmoe" --path "$work/run" --ranks "$1" --gen-subset valid --loss-only 2>&1 | grep '^mean'
+  mpi "$2" "$apps/eval_hmoe" --path "$work/run" --ranks "$1" --gen-subset valid --loss-only 2>&1 | grep '^mean' | awk "{ print \$${3:-2} }"
 }
 refusal=$(mpi 4 "${train[@]}" --save-dir "$work/run" 2>&1); grep -q 'multiple' <<<"$refusal" && pass || fail "E=6 on 4 ranks: $refusal"
 train=("$apps/train_hmoe" --preset tiny --max-update 6 --ranks 4 --validate-interval-updates 0 --checkpoint-activations)
@@ -16,7 +16,8 @@ for p in 1 2 3; do
   mpi $p "${train[@]}" --save-dir "$work/run$p" --resume latest --max-update 6 >"$work/log" 2>&1 || cat "$work/log"
   same "digest loaded by $p processes" "$reference" "$(digest "$work/run$p")"
 done
-for r in 1 2 8; do same "loss at R=$r, no drops" "$reference_loss" "$(loss $r 1)"; done
+# At another R the gate loss differs by its definition (balance is taken per rank); the likelihood does not.
+for r in 1 2 8; do same "nll at R=$r, no drops" "$(loss 4 1 3)" "$(loss $r 1 3)"; done
 model=$work/run/checkpoints/checkpoint_last/model.h5
 same "shape of the experts" "Dataset {8, 64, 32}" \
   "$(h5ls -r "$model" | grep '^/model/decoder/1/moe/experts/fc1/weight ' | grep -o 'Dataset.*')"
