@@ -10,6 +10,8 @@
 namespace switchyard {
 
 struct AttentionOptions {
+  enum Keys { All, Earlier, Encoder };  // Earlier: causal; Encoder: cross-attention
+  Keys keys = All;
   int64_t width = 0;  // d of the stream
   int64_t heads = 1;
   int64_t head_width = 0;  // D; 0: width / heads
@@ -21,18 +23,14 @@ struct AttentionOptions {
 
 class Attention : public Module {
  public:
-  explicit Attention(const AttentionOptions& options);
+  explicit Attention(AttentionOptions options);
 
-  // x: rows of ctx.layout. position_bias [H, T, T] or undefined.
-  Var self(const Var& x, bool causal, ForwardContext& ctx, const Var& position_bias = {}) const;
-  // Queries from x, keys from memory: rows of ctx.source_layout.
-  Var cross(const Var& x, const Var& memory, ForwardContext& ctx) const;
+  // x: rows of ctx.layout; encoder_out: rows of ctx.source_layout. position_bias [H, T, T] or undefined.
+  Var forward(const Var& x, const Var& encoder_out, ForwardContext& ctx,
+              const Var& position_bias = {}) const;
   void visit(ParamVisitor& v) override;
 
  private:
-  Var attend(const Var& q, const Var& k, const Var& v, const Tensor& key_padding, const Var& bias,
-             AttentionSpec spec, ForwardContext& ctx) const;
-
   AttentionOptions options_;
   Linear q_, k_, v_, out_;
 };

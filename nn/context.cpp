@@ -1,23 +1,18 @@
 #include "nn/context.h"
 
-#include "tensor/kernels.h"
+#include <algorithm>
+#include <ranges>
+
+#include "autograd/ops.h"
 
 namespace switchyard {
 namespace {
 
 Tensor take_sentences(const Tensor& cache, const std::vector<int64_t>& index) {  // [B, T, c]
   const int64_t time = cache.dim(1), width = cache.dim(2);
-  Tensor y = Tensor::empty({int64_t(index.size()), time, width}, cache.dtype());
-  Tensor flat = y.reshape({int64_t(index.size()), time * width});
-  gather_rows(cache.reshape({cache.dim(0), time * width}), Tensor::of(index), flat);
-  return y;
-}
-
-bool is_identity(const std::vector<int64_t>& index, int64_t size) {
-  if (int64_t(index.size()) != size) return false;
-  for (int64_t i = 0; i < size; ++i)
-    if (index[i] != i) return false;
-  return true;
+  const Var flat(cache.reshape({cache.dim(0), time * width}));
+  const Tensor taken = gather_rows(flat, Tensor::of(index)).data();
+  return taken.reshape({int64_t(index.size()), time, width});
 }
 
 }  // namespace
@@ -28,7 +23,7 @@ void DecodeState::reorder(const std::vector<int64_t>& index) {
   for (size_t i = 0; i < sentences.size(); ++i) sentences[i] = index[i * beams] / beams;
   for (auto& [path, kv] : cache) {
     const auto& take = kv.of_encoder ? sentences : index;
-    if (is_identity(take, kv.k.dim(0))) continue;
+    if (std::ranges::equal(take, std::views::iota(int64_t(0), kv.k.dim(0)))) continue;
     kv.k = take_sentences(kv.k, take);
     kv.v = take_sentences(kv.v, take);
   }

@@ -33,6 +33,7 @@ struct DecisionRecorder {
   std::vector<std::vector<int64_t>> log;
   size_t next = 0;
   bool replaying = false;
+  size_t position() const { return replaying ? next : log.size(); }
   // Recording: keeps `made()` and returns it. Replaying: returns the recorded one without calling made.
   template <class F>
   std::vector<int64_t> decide(F&& made) {
@@ -43,16 +44,14 @@ struct DecisionRecorder {
 };
 
 struct KeyValue {
-  Tensor k, v;  // [B, T_so_far, H*D]
-  bool of_encoder =
-      false;  // keys of the encoder: one entry for each sentence, shared by its hypotheses
+  Tensor k, v;              // [B, T_so_far, H*D]
+  bool of_encoder = false;  // one entry for each sentence, shared by its hypotheses
 };
-struct DecodeState {                      // incremental decoding: one token per call
-  int64_t position = 0;                   // of the next token
-  int64_t beams = 1;                      // hypotheses (stream rows) of each sentence
-  std::map<std::string, KeyValue> cache;  // by attention path
-  void reorder(const std::vector<int64_t>&
-                   index);  // beam search: sentence i continues old sentence index[i]
+struct DecodeState {                                // incremental decoding: one token per call
+  int64_t position = 0;                             // of the next token
+  int64_t beams = 1;                                // hypotheses (stream rows) of each sentence
+  std::map<std::string, KeyValue> cache;            // by attention path
+  void reorder(const std::vector<int64_t>& index);  // beam search: row i continues old row index[i]
 };
 
 // Draws recorded elsewhere, for tests: site -> values. A site that is present is used instead of Philox.
@@ -74,8 +73,8 @@ struct ForwardContext {
   DecisionRecorder* recorder = nullptr;
   const InjectedDraws* injected = nullptr;
 
-  RandomStream random(const std::string& site) const {  // keyed by path/site
-    return random_stream(seed, path.empty() ? site : path + "/" + site, update, micro_batch, rank);
+  RandomStream random(const std::string& name) const {  // keyed by path/name
+    return random_stream(seed, site(name), update, micro_batch, rank);
   }
   std::string site(const std::string& name) const {
     return path.empty() ? name : path + "/" + name;
@@ -83,8 +82,8 @@ struct ForwardContext {
   void add_loss(const std::string& name, double weight, const Var& value) {
     losses.push_back({name, weight, value});
   }
-  void count(const std::string& name,
-             const std::vector<double>& values);  // adds to statistics[path/name]
+  // Adds to statistics[path/name].
+  void count(const std::string& name, const std::vector<double>& values);
 };
 
 // Scope s(ctx, "moe"): appends a component to ctx.path for the lifetime of s.

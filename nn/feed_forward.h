@@ -1,13 +1,17 @@
-// The dense feed-forward sub-block: y = x + drop(W2 drop(act(W1 norm(x) + b1)) + b2).
+// The dense feed-forward map W2 drop(act(W1 x + b1)) + b2, in a Residual frame.
 // An MoE block takes its place in some layers (sub_block.h: FeedForwardFactory).
 #pragma once
-#include "nn/attention_block.h"
 #include "nn/linear.h"
+#include "nn/residual.h"
 
 namespace switchyard {
 
 using Activation = Var (*)(const Var&);
-Activation activation_by_name(const std::string& name);  // "relu", "gelu"
+inline Activation activation_by_name(const std::string& name) {
+  user_check(name == "relu" || name == "gelu",
+             "--activation-fn " + name + ": expected relu or gelu");
+  return name == "relu" ? &relu : &gelu;
+}
 
 struct FeedForwardOptions {
   int64_t width = 0, hidden = 0;
@@ -16,21 +20,22 @@ struct FeedForwardOptions {
   DType dtype = DType::F32;
 };
 
-class FeedForward : public SubBlock {
+class FeedForward : public Module {
  public:
-  FeedForward(const FeedForwardOptions& options, const BlockOptions& block)
-      : options_(options),
-        block_(block),
-        norm_(options.width, options.dtype),
-        fc1_(options.width, options.hidden, options.dtype),
-        fc2_(options.hidden, options.width, options.dtype) {}
-  Var forward(const Var& x, const Var& encoder_out, ForwardContext& ctx) override;
-  void visit(ParamVisitor& v) override;
+  explicit FeedForward(const FeedForwardOptions& o)
+      : options_(o), fc1_(o.width, o.hidden, o.dtype), fc2_(o.hidden, o.width, o.dtype) {}
+
+  Var forward(const Var& x, const Var& /*encoder_out*/, ForwardContext& ctx) const {
+    const Var hidden = options_.activation(fc1_.forward(x));  // [n, F]
+    return fc2_.forward(drop(hidden, options_.activation_dropout, "activation_dropout", ctx));
+  }
+  void visit(ParamVisitor& v) override {
+    v("fc1", fc1_);
+    v("fc2", fc2_);
+  }
 
  private:
   FeedForwardOptions options_;
-  BlockOptions block_;
-  LayerNorm norm_;
   Linear fc1_, fc2_;
 };
 

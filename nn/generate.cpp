@@ -102,24 +102,22 @@ std::vector<Search> begin(const Tensor& source, const std::vector<int64_t>& firs
 
 // Drops the finished searches, and with them their rows of the caches and of the source's layout.
 void compact(std::vector<Search>& active, DecodeState& state, RowLayout& source_layout) {
-  std::vector<int64_t> rows, kept;
+  std::vector<int64_t> rows;
+  std::vector<uint8_t> old, padding;
+  if (source_layout.padding.defined()) old = source_layout.padding.to_vector<uint8_t>();
   std::vector<Search> rest;
   for (size_t i = 0; i < active.size(); ++i) {
     if (active[i].finished) continue;
     for (const Partial& p : active[i].partials) rows.push_back(int64_t(i) * state.beams + p.parent);
-    kept.push_back(int64_t(i));
+    if (!old.empty()) {
+      const auto first = old.begin() + int64_t(i) * source_layout.time;
+      padding.insert(padding.end(), first, first + source_layout.time);
+    }
     rest.push_back(std::move(active[i]));
   }
   state.reorder(rows);
-  if (kept.size() < active.size() && source_layout.padding.defined()) {
-    const std::vector<uint8_t> old = source_layout.padding.to_vector<uint8_t>();
-    std::vector<uint8_t> padding;
-    for (int64_t i : kept)
-      padding.insert(padding.end(), old.begin() + i * source_layout.time,
-                     old.begin() + (i + 1) * source_layout.time);
-    source_layout.padding = Tensor::of(padding);
-  }
-  source_layout.batch = int64_t(kept.size());
+  if (!old.empty()) source_layout.padding = Tensor::of(padding);
+  source_layout.batch = int64_t(rest.size());
   active = std::move(rest);
 }
 

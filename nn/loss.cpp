@@ -3,20 +3,10 @@
 #include "autograd/ops.h"
 
 namespace switchyard {
-namespace {
-
-double value_of(const Tensor& t) { return t.to(DType::F64).data<double>()[0]; }
-
-}  // namespace
-
 LossParts criterion(const Var& logits, const Tensor& target, int64_t pad, double smoothing,
                     const std::vector<NamedLoss>& losses, bool average) {
   const CrossEntropy ce = cross_entropy(logits, target.reshape({target.numel()}), pad, smoothing);
-  LossParts parts;
-  parts.loss = ce.loss;
-  parts.cross_entropy = value_of(ce.loss.data());
-  parts.nll = ce.nll;
-  parts.tokens = ce.rows;
+  LossParts parts{ce.loss, value_of(ce.loss.data()), ce.nll, ce.rows, {}};
   std::map<std::string, int> blocks;
   for (const NamedLoss& l : losses) ++blocks[l.name];
   // Joined even with n = 0 or weight 0: the gradient (zeros) must reach the block's collectives.

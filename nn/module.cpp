@@ -8,10 +8,7 @@
 namespace switchyard {
 
 Param make_param(Shape shape, Init init, DType dtype) {
-  Param p;
-  p.var = Var(Tensor::zeros(std::move(shape), dtype), true);
-  p.init = init;
-  return p;
+  return {.var = Var(Tensor::zeros(std::move(shape), dtype), true), .init = init};
 }
 
 Param make_expert_param(Shape local_shape, Init init, int64_t first_row, int64_t global_rows,
@@ -47,26 +44,14 @@ std::vector<NamedParam> parameters(Module& m) {
 void initialize(Module& m, uint64_t seed) {
   for (auto& [path, p] : parameters(m)) {
     Tensor t = Tensor::empty(p->var.shape(), p->var.data().dtype());
-    const int64_t row = t.rank() > 0 && t.dim(0) > 0 ? t.numel() / t.dim(0) : 0;
-    const int64_t first = p->first_row * row;
+    const int64_t first = p->first_row * (t.numel() / std::max<int64_t>(t.dim(0), 1));
     const RandomStream stream = random_stream(seed, "init/" + path);
-    switch (p->init.kind) {
-      case Init::Zeros:
-        fill(0, t);
-        break;
-      case Init::Ones:
-        fill(1, t);
-        break;
-      case Init::Uniform:
-        random_uniform(stream, first, -p->init.a, p->init.a, t);
-        break;
-      case Init::Normal:
-        random_normal(stream, first, p->init.a, t);
-        break;
-    }
-    const int64_t zero = p->init.zero_row - p->first_row;
-    if (p->init.zero_row >= 0 && zero >= 0 && zero < t.dim(0)) {
-      Tensor padding = t.slice(zero, zero + 1);
+    const Init& init = p->init;
+    if (init.kind == Init::Uniform) random_uniform(stream, first, -init.a, init.a, t);
+    else if (init.kind == Init::Normal) random_normal(stream, first, init.a, t);
+    else fill(init.kind == Init::Ones, t);
+    if (init.zero_row >= 0) {
+      Tensor padding = t.slice(init.zero_row, init.zero_row + 1);
       fill(0, padding);
     }
     p->var.set_data(t);

@@ -7,21 +7,17 @@ namespace switchyard {
 
 class LayerNorm : public Module {
  public:
-  explicit LayerNorm(int64_t width, DType dtype = DType::F32, double eps = 1e-5)
+  explicit LayerNorm(int64_t width, DType dtype = DType::F32)
       : weight(make_param({width}, Init::ones(), dtype)),
-        bias(make_param({width}, Init::zeros(), dtype)),
-        eps_(eps) {}
+        bias(make_param({width}, Init::zeros(), dtype)) {}
 
-  Var forward(const Var& x) const { return layer_norm(x, weight.var, bias.var, eps_); }
+  Var forward(const Var& x) const { return layer_norm(x, weight.var, bias.var); }
   void visit(ParamVisitor& v) override {
     v("weight", weight);
     v("bias", bias);
   }
 
   Param weight, bias;
-
- private:
-  double eps_;
 };
 
 }  // namespace switchyard

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <set>
 #include <tuple>
 
 #include "tensor/kernels.h"
@@ -41,26 +40,22 @@ Optimizer::Slot& Optimizer::slot(const std::string& path, const Param& p) {
 
 void Optimizer::set_parameters(std::vector<NamedParam> params) {
   params_ = std::move(params);
-  std::set<std::string> paths;
-  for (const auto& [path, p] : params_) {
-    slot(path, *p);
-    paths.insert(path);
-  }
-  std::erase_if(slots_, [&](const auto& entry) { return !paths.contains(entry.first); });
+  std::map<std::string, Slot> kept;
+  for (const auto& [path, p] : params_) kept[path] = slot(path, *p);
+  slots_ = std::move(kept);
 }
 
 void Optimizer::step(double lr, double gradient_scale) {
   for (const auto& [path, p] : params_) {
     Slot& s = slots_.at(path);
-    AdamSpec spec{};
-    spec.lr = lr;
-    spec.beta1 = beta1_;
-    spec.beta2 = beta2_;
-    spec.eps = config_.adam_eps;
-    spec.weight_decay = config_.weight_decay;
-    spec.decoupled = config_.optimizer == "adamw";
-    spec.step = ++s.step;
-    spec.gradient_scale = gradient_scale;
+    const AdamSpec spec{.lr = lr,
+                        .beta1 = beta1_,
+                        .beta2 = beta2_,
+                        .eps = config_.adam_eps,
+                        .weight_decay = config_.weight_decay,
+                        .decoupled = config_.optimizer == "adamw",
+                        .step = ++s.step,
+                        .gradient_scale = gradient_scale};
     Tensor value = p->var.data();
     const Tensor& grad = p->var.grad();
     adam_step(grad.defined() ? grad : zeros_like(value), spec, value, s.m, s.v);

@@ -3,19 +3,17 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tensor/kernels.h"
+#include "autograd/ops.h"
 
 namespace switchyard {
 namespace {
 
 Tensor make_table(int64_t positions, int64_t width) {
   const int64_t half = width / 2;
-  Tensor table =
-      Tensor::zeros({positions, width}, DType::F64);  // an odd width leaves a column of zeros
+  Tensor table = Tensor::zeros({positions, width}, DType::F64);  // odd width: a column of zeros
   double* t = table.data<double>();
   for (int64_t k = 0; k < half; ++k) {
-    const double rate =
-        std::exp(-double(k) * std::log(10000.0) / double(std::max<int64_t>(half - 1, 1)));
+    const double rate = std::exp(-double(k) * std::log(10000.0) / std::max(half - 1.0, 1.0));
     for (int64_t p = 0; p < positions; ++p) {
       t[p * width + k] = std::sin(double(p) * rate);
       t[p * width + half + k] = std::cos(double(p) * rate);
@@ -27,15 +25,12 @@ Tensor make_table(int64_t positions, int64_t width) {
 }  // namespace
 
 Tensor SinusoidalPositions::look_up(const std::vector<int64_t>& positions) {
-  const int64_t longest =
-      positions.empty() ? 0 : *std::max_element(positions.begin(), positions.end());
+  const int64_t longest = positions.empty() ? 0 : std::ranges::max(positions);
   if (!table_.defined() || longest >= table_.dim(0)) {
     const int64_t rows = std::max<int64_t>(256, 2 * longest);
     table_ = make_table(rows, width_).to(dtype_);
   }
-  Tensor y = Tensor::empty({int64_t(positions.size()), width_}, dtype_);
-  gather_rows(table_, Tensor::of(positions), y);
-  return y;
+  return gather_rows(Var(table_), Tensor::of(positions)).data();
 }
 
 Tensor SinusoidalPositions::forward(const Tensor& ids) {

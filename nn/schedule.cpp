@@ -7,27 +7,20 @@
 #include "nn/optimizer.h"
 
 namespace switchyard {
-namespace {
-
-bool has_end(const OptimConfig& c) {
-  return c.lr_scheduler.starts_with("polynomial") || c.lr_scheduler == "cosine";
-}
-
-}  // namespace
-
 void OptimConfig::validate() const {
   parse_betas(adam_betas);
-  const auto not_negative = [](double value, const char* name) {
+  const std::pair<const char*, double> not_negative[] = {
+      {"lr", lr},
+      {"weight-decay", weight_decay},
+      {"clip-norm", clip_norm},
+      {"warmup-updates", double(warmup_updates)}};
+  for (const auto& [name, value] : not_negative)
     user_check(std::isfinite(value) && value >= 0,
                concat("--", name, " is ", value, ": expected a number >= 0"));
-  };
-  not_negative(lr, "lr");
-  not_negative(weight_decay, "weight-decay");
-  not_negative(clip_norm, "clip-norm");
-  not_negative(double(warmup_updates), "warmup-updates");
   user_check(std::isfinite(adam_eps) && adam_eps > 0,
              concat("--adam-eps is ", adam_eps, ": expected a number > 0"));
-  user_check(!has_end(*this) || total_num_update > warmup_updates,
+  const bool has_end = lr_scheduler.starts_with("polynomial") || lr_scheduler == "cosine";
+  user_check(!has_end || total_num_update > warmup_updates,
              concat("--total-num-update is ", total_num_update, ": --lr-scheduler ", lr_scheduler,
                     " needs more than the ", warmup_updates, " of --warmup-updates"));
 }

@@ -1,65 +1,50 @@
 #include "nn/stack.h"
 
+#include <utility>
+
 namespace switchyard {
 namespace {
-
-// What the first pass decided since `begin`, for the second one.
-size_t decisions_made(const DecisionRecorder& r) { return r.replaying ? r.next : r.log.size(); }
 
 // block.forward(), but keeping only its inputs. Losses that the block adds are outputs of the
 // checkpointed function, or their gradients would not reach the block.
 Var forward_checkpointed(SubBlock& block, const Var& x, const Var& encoder_out,
                          ForwardContext& ctx) {
   struct Memory {
-    ForwardContext entry;        // ctx as the block found it
+    ForwardContext* live;        // the first pass runs on the caller's context; null in the second
+    ForwardContext entry;        // that context as the block found it, for the second pass
     DecisionRecorder decisions;  // of the first pass
-    std::vector<NamedLoss> losses;
-    bool first = true;
   };
-  auto memory = std::make_shared<Memory>();
-  memory->entry = ctx;
+  const auto memory = std::make_shared<Memory>(Memory{&ctx, ctx, {}});
   memory->entry.losses.clear();
   memory->entry.statistics.clear();
-
-  // `live` is used by the first pass only, inside this call.
-  auto run = [&block, memory, live = &ctx](const std::vector<Var>& in) {
-    const Var memory_of_encoder = in.size() > 1 ? in[1] : Var();
-    ForwardContext replay;
-    if (!memory->first) {
-      replay = memory->entry;
-      replay.recomputing = true;
-      memory->decisions.replaying = true;
-      memory->decisions.next = 0;
-      replay.recorder = &memory->decisions;
-    }
-    ForwardContext& c = memory->first ? *live : replay;
-    DecisionRecorder* outer = c.recorder;
-    if (memory->first && !outer) c.recorder = &memory->decisions;
-    const size_t decided = outer ? decisions_made(*outer) : 0;
-    const size_t losses_before = c.losses.size();
-
-    std::vector<Var> out{block.forward(in[0], memory_of_encoder, c)};
-    for (size_t i = losses_before; i < c.losses.size(); ++i) out.push_back(c.losses[i].value);
-    if (memory->first) {
-      memory->losses.assign(c.losses.begin() + losses_before, c.losses.end());
-      c.losses.resize(losses_before);
-      if (outer)
-        memory->decisions.log.assign(outer->log.begin() + decided,
-                                     outer->log.begin() + decisions_made(*outer));
-      c.recorder = outer;
-      memory->first = false;
-    }
+  memory->entry.recomputing = true;
+  memory->entry.recorder = &memory->decisions;
+  const auto run = [&block, memory](const std::vector<Var>& in) {
+    ForwardContext again = memory->entry;
+    memory->decisions.next = 0;
+    ForwardContext& c = memory->live ? *memory->live : again;
+    std::vector<Var> out{block.forward(in[0], in[1], c)};
+    for (const NamedLoss& loss : c.losses) out.push_back(loss.value);
     return out;
   };
 
-  std::vector<Var> inputs{x};
-  if (encoder_out.defined()) inputs.push_back(encoder_out);
-  const std::vector<Var> out = checkpoint(run, inputs);
-  for (size_t i = 0; i < memory->losses.size(); ++i) {
-    const NamedLoss& loss = memory->losses[i];
-    ctx.losses.push_back({loss.name, loss.weight, out.at(i + 1)});
+  DecisionRecorder own;
+  DecisionRecorder* const outer = ctx.recorder;
+  DecisionRecorder& recorder = outer ? *outer : own;
+  ctx.recorder = &recorder;
+  const size_t begin = recorder.position();
+  std::vector<NamedLoss> losses = std::exchange(ctx.losses, {});  // of the blocks before
+  const std::vector<Var> out = checkpoint(run, {x, encoder_out});
+  ctx.recorder = outer;
+  memory->live = nullptr;
+  memory->decisions.log.assign(recorder.log.begin() + begin,
+                               recorder.log.begin() + recorder.position());
+  memory->decisions.replaying = true;
+  for (size_t i = 0; i < ctx.losses.size(); ++i) {
+    ctx.losses[i].value = out[i + 1];
+    losses.push_back(ctx.losses[i]);
   }
-  memory->losses.clear();
+  ctx.losses = std::move(losses);
   return out[0];
 }
 

@@ -24,7 +24,6 @@ class Stack : public Module {
   Var forward(const Var& x, const Var& encoder_out, ForwardContext& ctx);  // [rows, d] -> [rows, d]
   bool evolve(int64_t update);  // true when the set of parameters changed
   void visit(ParamVisitor& v) override;
-  std::vector<Layer>& layers() { return layers_; }
 
  private:
   std::vector<Layer> layers_;

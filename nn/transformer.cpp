@@ -2,20 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include "nn/residual.h"
+#include <tuple>
 
 namespace switchyard {
 namespace {
-
-AttentionOptions attention_options(const ModelConfig& c, bool decoder, DType dtype) {
-  AttentionOptions o;
-  o.width = c.encoder_embed_dim;
-  o.heads = decoder ? c.decoder_attention_heads : c.encoder_attention_heads;
-  o.dropout = c.attention_dropout;
-  o.dtype = dtype;
-  return o;
-}
 
 RowLayout layout_of(const Tensor& ids, int64_t pad) {
   RowLayout rows{ids.dim(0), ids.dim(1), {}};
@@ -30,46 +20,41 @@ RowLayout layout_of(const Tensor& ids, int64_t pad) {
 }  // namespace
 
 void ModelConfig::validate() const {
-  const auto at_least = [](int value, int least, const char* name) {
+  const std::tuple<const char*, int, int> counts[] = {
+      {"encoder-layers", encoder_layers, 1},
+      {"decoder-layers", decoder_layers, 1},
+      {"encoder-embed-dim", encoder_embed_dim, 2},
+      {"encoder-ffn-embed-dim", encoder_ffn_embed_dim, 1},
+      {"decoder-ffn-embed-dim", decoder_ffn_embed_dim, 1},
+      {"encoder-attention-heads", encoder_attention_heads, 1},
+      {"decoder-attention-heads", decoder_attention_heads, 1}};
+  for (const auto& [name, value, least] : counts)
     user_check(value >= least, concat("--", name, " is ", value, ": expected at least ", least));
-  };
-  at_least(encoder_layers, 1, "encoder-layers");
-  at_least(decoder_layers, 1, "decoder-layers");
-  at_least(encoder_embed_dim, 2, "encoder-embed-dim");
-  at_least(encoder_ffn_embed_dim, 1, "encoder-ffn-embed-dim");
-  at_least(decoder_ffn_embed_dim, 1, "decoder-ffn-embed-dim");
-  at_least(encoder_attention_heads, 1, "encoder-attention-heads");
-  at_least(decoder_attention_heads, 1, "decoder-attention-heads");
+  const std::pair<const char*, int> divisors[] = {
+      {"encoder-attention-heads", encoder_attention_heads},
+      {"decoder-attention-heads", decoder_attention_heads}};
+  for (const auto& [name, heads] : divisors)
+    user_check(
+        encoder_embed_dim % heads == 0,
+        concat("--", name, " is ", heads, ": must divide the embedding width ", encoder_embed_dim));
   user_check(encoder_embed_dim == decoder_embed_dim,
              concat("--decoder-embed-dim is ", decoder_embed_dim, " and --encoder-embed-dim is ",
                     encoder_embed_dim, ": they share one embedding; give both the same value"));
   user_check(share_all_embeddings,
              "--share-all-embeddings 0: separate embeddings are not supported; use 1");
-  const auto divides = [&](int heads, const char* name) {
-    user_check(
-        encoder_embed_dim % heads == 0,
-        concat("--", name, " is ", heads, ": must divide the embedding width ", encoder_embed_dim));
-  };
-  divides(encoder_attention_heads, "encoder-attention-heads");
-  divides(decoder_attention_heads, "decoder-attention-heads");
-  const auto rate = [](double p, const char* name) {
-    user_check(p >= 0 && p < 1, concat("--", name, " is ", p, ": expected 0 <= rate < 1"));
-  };
-  rate(dropout, "dropout");
-  rate(attention_dropout, "attention-dropout");
-  rate(activation_dropout, "activation-dropout");
+  const std::pair<const char*, double> rates[] = {{"dropout", dropout},
+                                                  {"attention-dropout", attention_dropout},
+                                                  {"activation-dropout", activation_dropout}};
+  for (const auto& [name, rate] : rates)
+    user_check(rate >= 0 && rate < 1, concat("--", name, " is ", rate, ": expected 0 <= rate < 1"));
   activation_by_name(activation_fn);
 }
 
-FeedForwardOptions ModelConfig::feed_forward(bool decoder, DType dtype) const {
-  return {encoder_embed_dim, decoder ? decoder_ffn_embed_dim : encoder_ffn_embed_dim,
-          activation_by_name(activation_fn), activation_dropout, dtype};
-}
-
-std::unique_ptr<SubBlock> make_dense_ffn(const ModelConfig& config, const LayerPlace& place,
+std::unique_ptr<SubBlock> make_dense_ffn(const ModelConfig& c, const LayerPlace& place,
                                          DType dtype) {
-  return std::make_unique<FeedForward>(config.feed_forward(place.decoder, dtype),
-                                       config.block(place.decoder));
+  return std::make_unique<Residual<FeedForward>>(
+      "ffn", FeedForward(c.feed_forward(place.decoder, dtype)),
+      LayerNorm(c.encoder_embed_dim, dtype), c.block(place.decoder));
 }
 
 Transformer::Transformer(const ModelConfig& config, int64_t vocabulary,
@@ -83,17 +68,28 @@ Transformer::Transformer(const ModelConfig& config, int64_t vocabulary,
       decoder_(make_stack(true, feed_forward)) {}
 
 Stack Transformer::make_stack(bool decoder, const FeedForwardFactory& feed_forward) const {
-  const AttentionOptions attention = attention_options(config_, decoder, dtype_);
+  const int64_t width = config_.encoder_embed_dim;
   const BlockOptions block = config_.block(decoder);
+  const auto attention = [&](const char* name, AttentionOptions::Keys keys) {
+    const int heads = decoder ? config_.decoder_attention_heads : config_.encoder_attention_heads;
+    const AttentionOptions options{.keys = keys,
+                                   .width = width,
+                                   .heads = heads,
+                                   .dropout = config_.attention_dropout,
+                                   .dtype = dtype_};
+    return std::make_unique<Residual<Attention>>(name, Attention(options), LayerNorm(width, dtype_),
+                                                 block);
+  };
   std::vector<Layer> layers(decoder ? config_.decoder_layers : config_.encoder_layers);
   for (size_t i = 0; i < layers.size(); ++i) {
     auto& blocks = layers[i].blocks;
-    blocks.push_back(std::make_unique<SelfAttentionBlock>(attention, block, decoder));
-    if (decoder) blocks.push_back(std::make_unique<CrossAttentionBlock>(attention, block));
+    blocks.push_back(
+        attention("self_attn", decoder ? AttentionOptions::Earlier : AttentionOptions::All));
+    if (decoder) blocks.push_back(attention("cross_attn", AttentionOptions::Encoder));
     blocks.push_back(feed_forward(LayerPlace{decoder, int(i)}));
   }
   std::optional<LayerNorm> norm;
-  if (block.pre_norm) norm.emplace(attention.width, dtype_);
+  if (block.pre_norm) norm.emplace(width, dtype_);
   return Stack(std::move(layers), std::move(norm), config_.checkpoint_activations);
 }
 
@@ -114,10 +110,9 @@ Var Transformer::encode(const Tensor& source, ForwardContext& ctx) {
   Scope scope(ctx, "encoder");
   Var x = embed(source, ctx);
   if (const Tensor& padding = ctx.layout.padding; padding.defined()) {
-    Tensor keep = Tensor::empty({padding.numel()}, DType::F64);
-    std::transform(padding.data<uint8_t>(), padding.data<uint8_t>() + padding.numel(),
-                   keep.data<double>(), [](uint8_t p) { return 1.0 - p; });
-    x = scale_rows(x, Var(keep.to(dtype_)));
+    Tensor keep = Tensor::full({padding.numel()}, 1, dtype_);  // 1 - padding
+    axpy(-1, padding.to(dtype_), keep);
+    x = scale_rows(x, Var(keep));
   }
   const RowLayout rows = ctx.layout;
   x = encoder_.forward(x, {}, ctx);
@@ -136,8 +131,8 @@ Var Transformer::decode(const Tensor& decoder_input, const Var& encoder_out, For
 }
 
 bool Transformer::evolve(int64_t update) {
-  const bool encoder_changed = encoder_.evolve(update), decoder_changed = decoder_.evolve(update);
-  return encoder_changed || decoder_changed;
+  const bool encoder_changed = encoder_.evolve(update);
+  return decoder_.evolve(update) || encoder_changed;
 }
 
 void Transformer::visit(ParamVisitor& v) {

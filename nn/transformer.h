@@ -2,6 +2,7 @@
 // scaled by sqrt(M), plus sinusoidal positions; pre-norm layers; a norm after each stack.
 // Which layers have an MoE block instead of the dense FFN is up to the caller's factory.
 #pragma once
+#include "nn/attention.h"
 #include "nn/embedding.h"
 #include "nn/feed_forward.h"
 #include "nn/positional.h"
@@ -48,7 +49,10 @@ struct ModelConfig {
   BlockOptions block(bool decoder) const {
     return {decoder ? decoder_normalize_before : encoder_normalize_before, dropout};
   }
-  FeedForwardOptions feed_forward(bool decoder, DType dtype = DType::F32) const;
+  FeedForwardOptions feed_forward(bool decoder, DType dtype = DType::F32) const {
+    return {encoder_embed_dim, decoder ? decoder_ffn_embed_dim : encoder_ffn_embed_dim,
+            activation_by_name(activation_fn), activation_dropout, dtype};
+  }
 };
 
 // The dense FFN of a layer: what a factory returns where it places no MoE block.
@@ -70,8 +74,6 @@ class Transformer : public Module {
   void visit(ParamVisitor& v) override;
 
   int64_t vocabulary() const { return embed_.weight.var.dim(0); }
-  Stack& encoder() { return encoder_; }
-  Stack& decoder() { return decoder_; }
 
  private:
   Var embed(const Tensor& ids, ForwardContext& ctx);  // also sets ctx.layout and ctx.token_ids

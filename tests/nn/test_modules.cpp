@@ -115,7 +115,7 @@ TEST(InitialValues, FollowTheSpec) {
 TEST(AttentionModule, FreeHeadWidthScaleAndBias) {
   AttentionOptions o;
   o.width = 6, o.heads = 2, o.head_width = 5, o.scale = 1, o.linear_bias = false;
-  o.dtype = DType::F64;
+  o.dtype = DType::F64, o.keys = AttentionOptions::Earlier;
   Attention attention(o);
   initialize(attention, 1);
   EXPECT_EQ(parameters(attention).size(), 4u);
@@ -123,7 +123,7 @@ TEST(AttentionModule, FreeHeadWidthScaleAndBias) {
       [&](Vars x) {
         ForwardContext ctx;
         ctx.layout = {2, 3, Tensor::of<uint8_t>({0, 0, 0, 0, 0, 1})};
-        return attention.self(x[0], true, ctx, x[1]);
+        return attention.forward(x[0], {}, ctx, x[1]);
       },
       {away_from_zero({6, 6}, 1), away_from_zero({2, 3, 3}, 2)}));
 }
