@@ -5,8 +5,7 @@
 //   apps/inspect --digest PATH     hashes of /model, /optimizer and both, equal at any number of processes
 //   apps/inspect --diff A B        the first tensor that differs; exit code 1, or 0 when there is none
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
+#include <iomanip>
 #include <iostream>
 
 #include "apps/common/flags.h"
@@ -18,6 +17,8 @@
 namespace switchyard {
 namespace {
 
+const std::string kModel = "/model/";
+
 struct InspectConfig {
   bool show_config = false, check = false, digest = false, diff = false;
 
@@ -25,7 +26,7 @@ struct InspectConfig {
   void visit(V&& v) {
     v.group("What to do with PATH (a step folder, a checkpoints folder, or a run's save-dir)");
     v(show_config, "show-config", "print its options, as for --config FILE of the training app");
-    v(check, "check", "verify every file and every dataset");
+    v(check, "check", "verify every byte of every file");
     v(digest, "digest", "print hashes of /model, /optimizer and both");
     v(diff, "diff", "compare two checkpoints: --diff A B");
   }
@@ -40,10 +41,8 @@ double norm_of(const Hdf5File& file, const std::string& path) {
   return std::sqrt(sum);
 }
 
-std::string with_digits(const char* format, double x) {
-  char text[32];
-  std::snprintf(text, sizeof text, format, x);
-  return text;
+std::string mib(int64_t bytes) {
+  return concat(std::fixed, std::setprecision(2), double(bytes) / (1 << 20), " MiB");
 }
 
 void print_parameters(const Hdf5File& model) {
@@ -54,54 +53,47 @@ void print_parameters(const Hdf5File& model) {
     const int64_t size = numel_of(shape) * size_of(model.dtype(path));
     count += numel_of(shape);
     bytes += size;
-    table.row({path.substr(std::string("/model/").size()), to_string(shape),
-               name_of(model.dtype(path)), with_digits("%.1f", double(size) / 1024),
-               with_digits("%.6g", norm_of(model, path))});
+    table.row({path.substr(kModel.size()), to_string(shape), name_of(model.dtype(path)),
+               concat(std::fixed, std::setprecision(1), double(size) / 1024),
+               concat(norm_of(model, path))});
   }
-  std::cout << table.text() << count << " parameters, "
-            << with_digits("%.2f", double(bytes) / (1 << 20)) << " MiB\n";
+  std::cout << table.text() << count << " parameters, " << mib(bytes) << "\n";
 }
 
-// A dataset that several ranks wrote has the global expert index in front.
 void print_experts(const Manifest& manifest) {
-  std::map<std::string, std::map<int64_t, std::pair<int64_t, int>>>
-      rows;  // path -> first -> last, rank
+  std::map<std::string, std::map<int64_t, CheckpointPiece>> pieces;  // path -> first expert -> who
   for (const auto& file : manifest.files)
     for (const auto& d : file.datasets)
-      if (d.path.starts_with("/model/"))
-        rows[d.path][d.first_row] = {d.first_row + d.rows - 1, d.rank};
+      if (d.sharded && d.path.starts_with(kModel)) pieces[d.path][d.first_row] = d;
   TextTable table({"experts", "held by rank"});
-  for (const auto& [path, pieces] : rows) {
-    if (pieces.size() < 2) continue;
+  for (const auto& [path, by_row] : pieces) {
     std::string list;
-    for (const auto& [first, piece] : pieces)
+    for (const auto& [first, d] : by_row)
       list += concat(list.empty() ? "" : ", ", first,
-                     piece.first > first ? concat("-", piece.first) : "", ": ", piece.second);
-    table.row({path.substr(std::string("/model/").size()), list});
+                     d.rows > 1 ? concat("-", first + d.rows - 1) : "", ": ", d.rank);
+    table.row({path.substr(kModel.size()), list});
   }
   std::cout << "\n" << table.text();
 }
 
 void print_all(const std::string& folder) {
-  const Manifest manifest = Manifest::read(folder);
   const Checkpoint checkpoint(folder);
   std::cout << "checkpoint " << folder << "\nupdate " << checkpoint.update() << "\n";
   for (const auto& [name, value] : checkpoint.state())
     std::visit([&name = name](const auto& v) { std::cout << name << " = " << v << "\n"; }, value);
   std::cout << "\n";
   print_parameters(checkpoint.model());
+  const Manifest manifest = Manifest::read(folder);
   print_experts(manifest);
   int64_t total = 0;
   for (const auto& file : manifest.files) total += file.size;
-  std::cout << "\n"
-            << manifest.files.size() << " files, " << with_digits("%.2f", double(total) / (1 << 20))
-            << " MiB\n";
+  std::cout << "\n" << manifest.files.size() << " files, " << mib(total) << "\n";
 }
 
 int print_difference(const std::string& a, const std::string& b) {
   const auto difference = first_difference(Checkpoint(a).model(), Checkpoint(b).model());
-  std::cout << (difference ? *difference : "no tensor differs") << "\n";
-  return difference ? 1 : 0;
+  std::cout << (difference.empty() ? "no tensor differs" : difference) << "\n";
+  return difference.empty() ? 0 : 1;
 }
 
 int run(const std::vector<std::string>& args) {
@@ -120,9 +112,7 @@ int run(const std::vector<std::string>& args) {
   for (auto& path : paths) path = resolve_checkpoint(path);
   if (config.diff) return print_difference(paths[0], paths[1]);
   if (config.check) {
-    const Manifest manifest = Manifest::read(paths[0]);
-    verify_datasets(Checkpoint(paths[0]).model(), paths[0], manifest);
-    std::cout << paths[0] << ": whole\n";
+    std::cout << verify_files(paths[0]) << ": whole\n";
   } else if (config.digest) {
     const CheckpointDigest d = digest(Checkpoint(paths[0]).model());
     std::cout << "model     " << d.model << "\noptimizer " << d.optimizer << "\ncombined  "

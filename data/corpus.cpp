@@ -62,14 +62,14 @@ Sentences read_sentences(const Hdf5File& file, const std::string& group) {
 
 std::shared_ptr<const TranslationSource> read_contents(const std::string& path) {
   const Hdf5File file = Hdf5File::open(path);
-  user_check(file.has_attr("/", "kind") && file.attr_string("/", "kind") == kKind,
+  user_check(file.attrs("/").count("kind") && file.attr<std::string>("/", "kind") == kKind,
              concat(path, ": not a translation corpus; make one with apps/prepare translation"));
-  user_check(file.attr_int("/", "format") == kFormat,
-             concat(path, ": format ", file.attr_int("/", "format"), ", expected ", kFormat,
+  user_check(file.attr<int64_t>("/", "format") == kFormat,
+             concat(path, ": format ", file.attr<int64_t>("/", "format"), ", expected ", kFormat,
                     ": prepare it again"));
-  const std::vector<std::string> langs = split_list(file.attr_string("/", "langs"));
+  const std::vector<std::string> langs = split_list(file.attr<std::string>("/", "langs"));
   std::vector<Bitext> bitexts;
-  for (const std::string& pair : split_list(file.attr_string("/", "pairs"))) {
+  for (const std::string& pair : split_list(file.attr<std::string>("/", "pairs"))) {
     const size_t dash = pair.find('-');
     user_check(dash != std::string::npos, concat(path, ": pair ", pair, " is not of the form a-b"));
     Bitext b{{pair.substr(0, dash), pair.substr(dash + 1)}, {}};
@@ -85,7 +85,7 @@ std::shared_ptr<const TranslationSource> read_contents(const std::string& path) 
   auto data =
       std::make_shared<TranslationSource>(path, langs, std::move(tokenizer), std::move(bitexts));
   user_check(
-      data->checksum() == file.attr_string("/", "checksum"),
+      data->checksum() == file.attr<std::string>("/", "checksum"),
       concat(path,
              ": its checksum does not match its contents: the file is damaged, prepare it again"));
   return data;

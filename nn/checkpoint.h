@@ -1,18 +1,17 @@
 // Checkpoints (design 7): a folder step_00001000/ with one shard per writing process, model.h5 as an index
 // of virtual datasets over the shards, and manifest.json, written last. A crash at any instant leaves the
 // previous checkpoint whole; any change of any byte is refused; it loads at any number of processes.
-//   checkpoint_entries.cpp   the lists of a model and its optimizer
-//   checkpoint_plan.cpp      which rank writes which rows
-//   checkpoint_write.cpp     one process's files
-//   checkpoint_writer.cpp    all ranks: snapshot, publish, links, pruning
+//   checkpoint_plan.cpp      the lists of a model and its optimizer; which rank writes which rows
+//   checkpoint_writer.cpp    all ranks: snapshot, one process's files, publish, links, pruning
 //   checkpoint_read.cpp      find, verify, load
 //   checkpoint_manifest.cpp  sizes and hashes;  checkpoint_digest.cpp: one hash of a model
 #pragma once
+#include <atomic>
+#include <functional>
+#include <future>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "dist/runtime.h"
@@ -21,6 +20,8 @@
 #include "tensor/hdf5.h"
 
 namespace switchyard {
+
+struct StoredFile;
 
 // One tensor of a rank under its path in model.h5. Writing and loading take the same list.
 struct CheckpointEntry {
@@ -37,14 +38,11 @@ std::vector<CheckpointEntry> optimizer_entries(const std::vector<NamedParam>& pa
                                                Optimizer& optimizer);
 void take_steps(const std::vector<CheckpointEntry>& entries, Optimizer& optimizer);
 
-// Named values: attributes of /state
-using State = std::map<std::string, std::variant<int64_t, double, std::string>>;
-
 struct Snapshot {
   int64_t update = 0;
   std::vector<CheckpointEntry> tensors;  // every rank's own
   // Of these, rank 0's are written.
-  State state;
+  Attributes state;                           // of the group /state
   std::string config;                         // TOML, shown as /config
   std::map<std::string, std::string> assets;  // name -> bytes, shown as /<name>: "tokenizer"
   std::vector<std::string> vocabulary;        // may be empty
@@ -76,9 +74,8 @@ class CheckpointWriter {
   std::optional<SaveResult> wait();              // collective: finish() if one is under way
 
  private:
-  struct Job;
-  std::string share(const std::string& error) const;  // the first error of any rank, on all ranks
-  std::string publish(const std::vector<std::string>& shards);  // rank 0; returns warnings
+  std::vector<std::string> together(const std::function<std::string()>& fn) const;
+  std::string publish(const std::vector<std::string>& shards) const;
   void prune() const;
   std::string temporary() const;
 
@@ -86,9 +83,10 @@ class CheckpointWriter {
   dist::Runtime runtime_;
   bool asynchronous_;
   int keep_;
-  std::shared_ptr<Job> job_;  // of this process
   bool in_flight_ = false, best_ = false;
   int64_t update_ = -1, saved_update_ = -1;
+  std::atomic<bool> cancelled_ = false;
+  std::future<std::vector<StoredFile>> files_;  // of this process, with its first rank
 };
 
 // A checkpoint opened for reading
@@ -97,11 +95,9 @@ class Checkpoint {
   // verify: sizes and hashes of all files first (once for all ranks is enough: find_checkpoint does it).
   explicit Checkpoint(const std::string& step_folder, bool verify = true);
 
-  const std::string& folder() const { return folder_; }
   const Hdf5File& model() const { return model_; }
   int64_t update() const;
-  State state() const;
-  int64_t state_int(const std::string& name) const;  // UserError when it is not there
+  Attributes state() const { return model_.attrs("/state"); }
   std::string config() const { return model_.read_bytes("/config"); }
   std::string asset(const std::string& name) const;  // "tokenizer" -> bytes; empty = none
   std::vector<std::string> vocabulary() const;
@@ -123,9 +119,6 @@ struct FoundCheckpoint {
 };
 // what: "latest" (the newest whole one), "best", or a path (resolve_checkpoint). The result is verified.
 FoundCheckpoint find_checkpoint(const std::string& checkpoints, const std::string& what);
-// Collective: rank 0 searches, all get the result or the same UserError.
-FoundCheckpoint find_checkpoint(const dist::Comm& world, const std::string& checkpoints,
-                                const std::string& what);
 // A step folder, a run's checkpoints folder or its save-dir -> the step folder
 std::string resolve_checkpoint(const std::string& path);
 

@@ -2,10 +2,9 @@
 // bytes) of all datasets in path order, and the first difference between two checkpoints. Shards and
 // configuration do not enter.
 #pragma once
-#include <optional>
+#include <functional>
 #include <string>
 
-#include "nn/checkpoint_manifest.h"
 #include "tensor/hdf5.h"
 
 namespace switchyard {
@@ -16,12 +15,10 @@ struct CheckpointDigest {
 };
 CheckpointDigest digest(const Hdf5File& model);
 
-// Every dataset, read through the index, against its own stored hash; UserError names the first that differs.
-void verify_datasets(const Hdf5File& model, const std::string& step_folder,
-                     const Manifest& manifest);
+// "/model/x: element 17 is 0.25 in A, 0.5 in B, 8388608 ulps apart"; empty when all tensors are equal
+std::string first_difference(const Hdf5File& a, const Hdf5File& b);
 
-// "/model/x: element 17 is 0.25 in A, 0.5 in B, 8388608 ulps apart"; nothing when all tensors are equal
-std::optional<std::string> first_difference(const Hdf5File& a, const Hdf5File& b);
+std::string layout(const Hdf5File& file, const std::string& path);  // "f32 [4, 3]"
 
 // Calls fn(rows) on pieces of dimension 0, of at most 64 MiB each, in order.
 void for_rows(const Hdf5File& file, const std::string& path,

@@ -1,13 +1,14 @@
 // Files that survive a crash: write, fsync, rename, fsync the folder.
 #include "nn/checkpoint_files.h"
 
-#include <cstdio>
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <iomanip>
 #include <system_error>
 #include <vector>
 
 #include <fcntl.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -17,55 +18,39 @@ namespace switchyard {
 namespace fs = std::filesystem;
 namespace {
 
-[[noreturn]] void system_failure(const std::string& name, const char* what) {
-  throw UserError(concat(name, ": ", what, ": ", std::generic_category().message(errno)));
+void system_check(bool ok, const std::string& name, const char* what) {
+  if (!ok) throw UserError(concat(name, ": ", what, ": ", std::generic_category().message(errno)));
 }
 
-struct Descriptor {
-  int fd;
-  Descriptor(const std::string& name, int flags)
-      : fd(::open(name.c_str(), flags | O_CLOEXEC, 0644)) {
-    if (fd < 0) system_failure(name, "cannot be opened");
+// piece(bytes, n) for the bytes [offset, offset + count) of a file
+template <class F>
+void read_pieces(const std::string& file, int64_t offset, int64_t count, F&& piece) {
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  system_check(fd >= 0, file, "cannot be opened");
+  std::vector<char> buffer(size_t(1) << 20);
+  ssize_t got = 1;
+  for (; got > 0 && count > 0; offset += got, count -= got) {
+    got = ::pread(fd, buffer.data(), size_t(std::min(count, int64_t(buffer.size()))), offset);
+    if (got > 0) piece(buffer.data(), got);
   }
-  ~Descriptor() { ::close(fd); }
-  Descriptor(const Descriptor&) = delete;
-};
+  ::close(fd);
+  system_check(got >= 0, file, "cannot be read");
+}
 
 }  // namespace
 
-Hash128::Hash128()
-    : state_(XXH3_createState(), [](void* s) { XXH3_freeState(static_cast<XXH3_state_t*>(s)); }) {
-  XXH3_128bits_reset(static_cast<XXH3_state_t*>(state_.get()));
+Hash128::Hash128() : state_(XXH3_createState(), XXH3_freeState) {
+  XXH3_128bits_reset(state_.get());
 }
 
 Hash128& Hash128::add(const void* bytes, int64_t count) {
-  XXH3_128bits_update(static_cast<XXH3_state_t*>(state_.get()), bytes, size_t(count));
+  XXH3_128bits_update(state_.get(), bytes, size_t(count));
   return *this;
 }
 
 std::string Hash128::hex() const {
-  const XXH128_hash_t h = XXH3_128bits_digest(static_cast<const XXH3_state_t*>(state_.get()));
-  char text[33];
-  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(h.high64),
-                static_cast<unsigned long long>(h.low64));
-  return text;
-}
-
-void read_pieces(const std::string& file, int64_t offset, int64_t count,
-                 const std::function<void(const char*, int64_t)>& piece) {
-  Descriptor in(file, O_RDONLY);
-  std::vector<char> buffer(size_t(1) << 20);
-  while (count != 0) {
-    const int64_t want =
-        count < 0 ? int64_t(buffer.size()) : std::min(count, int64_t(buffer.size()));
-    const ssize_t got = ::pread(in.fd, buffer.data(), size_t(want), offset);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) system_failure(file, "cannot be read");
-    if (got == 0) return;
-    piece(buffer.data(), got);
-    offset += got;
-    if (count > 0) count -= got;
-  }
+  const XXH128_hash_t h = XXH3_128bits_digest(state_.get());
+  return concat(std::hex, std::setfill('0'), std::setw(16), h.high64, std::setw(16), h.low64);
 }
 
 std::string hash_file(const std::string& file, int64_t offset, int64_t count) {
@@ -76,28 +61,27 @@ std::string hash_file(const std::string& file, int64_t offset, int64_t count) {
 
 std::string read_text(const std::string& file) {
   std::string text;
-  read_pieces(file, 0, -1, [&](const char* bytes, int64_t n) { text.append(bytes, size_t(n)); });
+  read_pieces(file, 0, std::numeric_limits<int64_t>::max(),
+              [&](const char* bytes, int64_t n) { text.append(bytes, size_t(n)); });
   return text;
 }
 
 void flush_to_disk(const std::string& name) {
-  Descriptor file(name, O_RDONLY);
-  if (::fsync(file.fd) != 0) system_failure(name, "cannot be flushed to disk");
+  const int fd = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool flushed = fd >= 0 && ::fsync(fd) == 0;
+  if (fd >= 0) ::close(fd);
+  system_check(flushed, name, "cannot be flushed to disk");
 }
 
 void write_durably(const std::string& name, const std::string& text) {
-  Descriptor file(name, O_WRONLY | O_CREAT | O_TRUNC);
-  for (size_t done = 0; done < text.size();) {
-    const ssize_t n = ::write(file.fd, text.data() + done, text.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) system_failure(name, "cannot be written");
-    done += size_t(n);
-  }
-  if (::fsync(file.fd) != 0) system_failure(name, "cannot be flushed to disk");
+  std::ofstream file(name, std::ios::binary);
+  file << text;
+  file.close();
+  system_check(file.good(), name, "cannot be written");
+  flush_to_disk(name);
 }
 
 void publish_folder(const std::string& temporary, const std::string& final) {
-  const std::string parent = fs::path(final).parent_path().string();
   flush_to_disk(temporary);
   if (!fs::exists(final)) {
     fs::rename(temporary, final);
@@ -109,7 +93,7 @@ void publish_folder(const std::string& temporary, const std::string& final) {
     fs::rename(temporary, final);
     fs::remove_all(aside);
   }
-  flush_to_disk(parent);
+  flush_to_disk(fs::path(final).parent_path());
   fs::remove_all(temporary);  // after an exchange: the older folder
 }
 
@@ -119,16 +103,14 @@ void publish_link(const std::string& link, const std::string& target) {
   fs::remove(temporary);
   fs::create_symlink(target, temporary);
   fs::rename(temporary, path);
-  flush_to_disk(path.parent_path().string());
+  flush_to_disk(path.parent_path());
 }
 
 void check_free_space(const std::string& folder, int64_t bytes) {
-  struct statvfs disk;
-  if (::statvfs(folder.c_str(), &disk) != 0) system_failure(folder, "cannot be examined");
-  const auto available = __int128(disk.f_bavail) * disk.f_frsize;
-  user_check(available >= bytes,
+  const auto available = fs::space(folder).available;
+  user_check(available >= uintmax_t(bytes),
              concat(folder, ": the disk is too full for a checkpoint: it needs ", bytes >> 20,
-                    " MiB, ", int64_t(available >> 20), " MiB are free"));
+                    " MiB, ", available >> 20, " MiB are free"));
 }
 
 }  // namespace switchyard

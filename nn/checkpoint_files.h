@@ -1,9 +1,11 @@
 // Files that survive a crash: hashing (XXH3-128), flushing to disk, atomic publishing of folders and links.
 #pragma once
 #include <cstdint>
-#include <functional>
+#include <limits>
 #include <memory>
 #include <string>
+
+struct XXH3_state_s;
 
 namespace switchyard {
 
@@ -16,21 +18,20 @@ class Hash128 {
   std::string hex() const;
 
  private:
-  std::shared_ptr<void> state_;
+  std::shared_ptr<XXH3_state_s> state_;
 };
 
-// The bytes [offset, offset + count) of a file, piece by piece; count -1 = to the end
-void read_pieces(const std::string& file, int64_t offset, int64_t count,
-                 const std::function<void(const char*, int64_t)>& piece);
-std::string hash_file(const std::string& file, int64_t offset = 0, int64_t count = -1);
+// Of the bytes [offset, offset + count) of a file
+std::string hash_file(const std::string& file, int64_t offset = 0,
+                      int64_t count = std::numeric_limits<int64_t>::max());
 std::string read_text(const std::string& file);
 
 void flush_to_disk(const std::string& file_or_folder);                 // fsync
 void write_durably(const std::string& file, const std::string& text);  // write + fsync
 // Gives the finished folder its final name; an older one of that name is exchanged in one step.
 void publish_folder(const std::string& temporary, const std::string& final);
-void publish_link(const std::string& link,
-                  const std::string& target);  // replaces a link atomically
+// Replaces a link atomically.
+void publish_link(const std::string& link, const std::string& target);
 // UserError when the disk of `folder` has less room than `bytes`
 void check_free_space(const std::string& folder, int64_t bytes);
 

@@ -6,37 +6,29 @@
 #include <string>
 #include <vector>
 
-namespace switchyard {
+#include "nn/checkpoint_plan.h"
 
-struct StoredDataset {
-  std::string path;
-  int64_t first_row = 0, rows = 0;  // of the whole that model.h5 shows
-  int rank = 0;                     // who held it when it was written
-  int64_t offset = -1, bytes = 0;   // in the file
-  std::string hash;
-};
+namespace switchyard {
 
 struct StoredFile {
   std::string name;
   int64_t size = 0;
-  std::string hash;
-  std::vector<StoredDataset> datasets;  // of a shard
+  std::string xxh3_128;
+  std::vector<CheckpointPiece> datasets;  // of a shard
 };
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoredFile, name, size, xxh3_128, datasets)
 
 struct Manifest {
-  int64_t update = 0,
-          sequence = 0;  // sequence counts the checkpoints of a folder: the newest has the largest
+  int64_t update = 0;
+  int64_t sequence = 0;  // counts the checkpoints of a folder: the newest has the largest
   std::vector<StoredFile> files;
 
   std::string to_text() const;
   static Manifest read(const std::string& step_folder);  // UserError unless whole
 };
 
-// One process's files as text, for the rank that writes the manifest
-std::string to_text(const std::vector<StoredFile>& files);
-std::vector<StoredFile> files_from_text(const std::string& text);
-
 // Size and hash of every file; UserError names the first bad file and its first damaged dataset.
-void verify_files(const std::string& step_folder, const Manifest& manifest);
+// Returns the folder.
+std::string verify_files(const std::string& step_folder);
 
 }  // namespace switchyard

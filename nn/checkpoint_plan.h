@@ -4,24 +4,28 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "nn/checkpoint.h"
 
 namespace switchyard {
 
+// Rows of a dataset: planned, written to a shard, and listed in the manifest
 struct CheckpointPiece {
   std::string path;
   Shape whole;  // shape of the dataset in model.h5
   DType dtype = DType::F32;
-  int64_t first_row = 0, rows = 0;
-  int rank = 0;  // who writes it
-  int64_t bytes() const {
-    return whole[0] == 0 ? 0 : numel_of(whole) / whole[0] * rows * size_of(dtype);
-  }
+  bool sharded = false;             // rows are experts
+  int64_t first_row = 0, rows = 0;  // of the whole
+  int rank = 0;                     // who writes it
+  int64_t bytes = 0, offset = -1;   // in the shard
+  std::string xxh3_128;
 };
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CheckpointPiece, path, whole, dtype, sharded, first_row, rows,
+                                   rank, bytes, offset, xxh3_128)
 
 // A rank's list as text, without the values, and the plan from all of them: by path, then first row.
 std::string describe(const std::vector<CheckpointEntry>& entries);
 std::vector<CheckpointPiece> plan_checkpoint(const std::vector<std::string>& descriptions);
-int64_t total_bytes(const std::vector<CheckpointPiece>& plan);
 
 }  // namespace switchyard

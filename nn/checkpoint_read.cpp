@@ -2,53 +2,17 @@
 #include <algorithm>
 #include <filesystem>
 #include <set>
-#include <sstream>
 
 #include "nn/checkpoint.h"
+#include "nn/checkpoint_digest.h"
 #include "nn/checkpoint_manifest.h"
 
 namespace switchyard {
 namespace fs = std::filesystem;
-namespace {
-
-std::string verified(const std::string& folder, bool verify) {
-  user_check(fs::is_directory(folder), concat("checkpoint ", folder, ": no such folder"));
-  if (verify) verify_files(folder, Manifest::read(folder));
-  return folder + "/model.h5";
-}
-
-std::string describe(const Shape& shape, DType dtype) {
-  return concat(name_of(dtype), " ", to_string(shape));
-}
-
-}  // namespace
 
 Checkpoint::Checkpoint(const std::string& step_folder, bool verify)
-    : folder_(step_folder), model_(Hdf5File::open(verified(step_folder, verify))) {}
-
-State Checkpoint::state() const {
-  State state;
-  for (const auto& name : model_.attrs("/state")) {
-    switch (model_.attr_kind("/state", name)) {
-      case AttrKind::Integer:
-        state[name] = model_.attr_int("/state", name);
-        break;
-      case AttrKind::Real:
-        state[name] = model_.attr_double("/state", name);
-        break;
-      case AttrKind::Text:
-        state[name] = model_.attr_string("/state", name);
-        break;
-    }
-  }
-  return state;
-}
-
-int64_t Checkpoint::state_int(const std::string& name) const {
-  user_check(model_.has_attr("/state", name),
-             concat("checkpoint ", folder_, ": /state has no ", name));
-  return model_.attr_int("/state", name);
-}
+    : folder_(verify ? verify_files(step_folder) : step_folder),
+      model_(Hdf5File::open(folder_ + "/model.h5")) {}
 
 int64_t Checkpoint::update() const { return model_.read("/state/update").data<int64_t>()[0]; }
 
@@ -62,30 +26,27 @@ std::vector<std::string> Checkpoint::vocabulary() const {
 }
 
 void Checkpoint::load(const std::vector<CheckpointEntry>& into) const {
-  std::vector<std::string> culprits;
+  std::string culprits;
+  auto refuse = [&](const auto&... parts) {
+    culprits += concat(culprits.empty() ? "" : ", ", parts...);
+  };
   std::set<std::string> known, groups;
   for (const auto& e : into) {
     known.insert(e.path);
     groups.insert(e.path.substr(0, e.path.find('/', 1)));
     Shape whole = e.tensor.shape();
     if (e.placement == Placement::ExpertSharded) whole[0] = e.global_rows;
-    if (!model_.exists(e.path)) {
-      culprits.push_back(concat(e.path, " is missing"));
-      continue;
-    }
-    const std::string here = describe(whole, e.tensor.dtype());
-    const std::string there = describe(model_.shape(e.path), model_.dtype(e.path));
-    if (here != there) culprits.push_back(concat(e.path, " is ", there, " instead of ", here));
+    const std::string here = concat(name_of(e.tensor.dtype()), " ", to_string(whole));
+    if (!model_.exists(e.path)) refuse(e.path, " is missing");
+    else if (const std::string there = layout(model_, e.path); here != there)
+      refuse(e.path, " is ", there, " instead of ", here);
   }
   for (const auto& group : groups)
-    if (model_.exists(group))
-      for (const auto& path : model_.datasets(group))
-        if (!known.count(path)) culprits.push_back(concat(path, " is unknown to this model"));
-  std::string list;
-  for (const auto& culprit : culprits) list += (list.empty() ? "" : ", ") + culprit;
+    for (const auto& path : model_.datasets(group))
+      if (!known.count(path)) refuse(path, " is unknown to this model");
   user_check(
       culprits.empty(),
-      concat("checkpoint ", folder_, " is of another model: ", list,
+      concat("checkpoint ", folder_, " is of another model: ", culprits,
              "; give the options it was trained with (its config.toml, or inspect --show-config)"));
   for (const auto& e : into) {
     if (e.tensor.numel() == 0) continue;
@@ -120,8 +81,7 @@ FoundCheckpoint find_checkpoint(const std::string& checkpoints, const std::strin
   if (what == "latest") {
     for (const auto& folder : step_folders(checkpoints)) {
       try {
-        verify_files(folder, Manifest::read(folder));
-        found.folder = folder;
+        found.folder = verify_files(folder);
         break;
       } catch (const UserError& e) {
         found.warnings.push_back(concat(e.what(), "; an older checkpoint is tried"));
@@ -129,38 +89,11 @@ FoundCheckpoint find_checkpoint(const std::string& checkpoints, const std::strin
     }
     return found;
   }
-  if (what == "best") {
-    const fs::path link = fs::path(checkpoints) / "checkpoint_best";
-    user_check(fs::exists(link), concat(link.string(),
-                                        ": there is no best checkpoint yet; "
-                                        "take --resume latest"));
-    found.folder = fs::canonical(link).string();
-  } else {
-    found.folder = resolve_checkpoint(what);
-  }
-  verify_files(found.folder, Manifest::read(found.folder));
-  return found;
-}
-
-FoundCheckpoint find_checkpoint(const dist::Comm& world, const std::string& checkpoints,
-                                const std::string& what) {
-  // From rank 0: 'E' error text, or 'F' folder and warnings, one per line
-  std::string text;
-  if (world.rank() == 0) {
-    try {
-      const FoundCheckpoint found = find_checkpoint(checkpoints, what);
-      text = "F" + found.folder;
-      for (const auto& warning : found.warnings) text += "\n" + warning;
-    } catch (const UserError& e) {
-      text = concat("E", e.what());
-    }
-  }
-  text = world.all_gather_bytes(text)[0];
-  if (text[0] == 'E') throw UserError(text.substr(1));
-  FoundCheckpoint found;
-  std::istringstream lines(text.substr(1));
-  std::getline(lines, found.folder);
-  for (std::string line; std::getline(lines, line);) found.warnings.push_back(line);
+  const std::string best = checkpoints + "/checkpoint_best";
+  user_check(what != "best" || fs::exists(best),
+             best + ": there is no best checkpoint yet; take --resume latest");
+  found.folder =
+      verify_files(what == "best" ? fs::canonical(best).string() : resolve_checkpoint(what));
   return found;
 }
 

@@ -1,90 +1,133 @@
-// HDF5 files: groups and numbers. Object times are not tracked, so equal contents give equal bytes.
-// Sizes read from a file are checked against the file before anything is allocated.
+// HDF5 files. Object times are not tracked, so equal contents give equal bytes. Sizes read from a file are
+// checked against the file before anything is allocated. Text is written with fixed length, padded with
+// NUL: the heap behind variable-length strings crashes the library when it is damaged.
 #include "tensor/hdf5.h"
 
 #include <algorithm>
 #include <limits>
+#include <mutex>
 #include <system_error>
+#include <utility>
 
+#include <hdf5.h>
 #include <unistd.h>
 
-#include "tensor/hdf5_handles.h"
-
 namespace switchyard {
-namespace hdf5 {
+namespace {
 
-Shape shape_of(hid_t dataset, const Place& at) {
-  Id space(at.ok(H5Dget_space(dataset), "H5Dget_space"), H5Sclose);
-  if (H5Sget_simple_extent_type(space) == H5S_NULL) return {0};
-  const int rank = at.ok(H5Sget_simple_extent_ndims(space), "H5Sget_simple_extent_ndims");
-  std::vector<hsize_t> dims(size_t(rank), 0);
-  at.ok(H5Sget_simple_extent_dims(space, dims.data(), nullptr), "H5Sget_simple_extent_dims");
-  int64_t numel = 1;
-  for (hsize_t d : dims) {
-    if (d > hsize_t(1) << 48 || __builtin_mul_overflow(numel, int64_t(d), &numel) ||
-        numel > int64_t(1) << 56)
-      at.fail("impossible shape; the file is damaged");
+// The library is not thread-safe: one lock for the process, taken by every public function.
+struct Locked {
+  static std::recursive_mutex& mutex() {
+    static std::recursive_mutex m;
+    return m;
   }
-  return Shape(dims.begin(), dims.end());
+  std::lock_guard<std::recursive_mutex> guard{mutex()};
+  Locked() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }  // errors become exceptions, not prints
+};
+
+// "H5Dopen2 failed: object 'x' doesn't exist": the innermost reason, the outermost function
+std::string hdf5_reason() {
+  std::pair<std::string, std::string> call_and_reason;
+  auto visit = [](unsigned, const H5E_error2_t* e, void* out) -> herr_t {
+    auto& [call, reason] = *static_cast<std::pair<std::string, std::string>*>(out);
+    if (reason.empty() && e->desc) reason = e->desc;
+    call = e->func_name;
+    return 0;
+  };
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, visit, &call_and_reason);
+  return call_and_reason.first + " failed: " + call_and_reason.second;
 }
 
-void check_extent(hid_t file, hid_t dataset, int64_t bytes, const Place& at) {
-  hsize_t size = 0;
-  at.ok(H5Fget_filesize(file, &size), "H5Fget_filesize");
-  Id plan(at.ok(H5Dget_create_plist(dataset), "H5Dget_create_plist"), H5Pclose);
-  const H5D_layout_t layout = H5Pget_layout(plan);
-  if (layout == H5D_VIRTUAL) return;  // the bytes are in other files
-  // deflate compresses at most 1032-fold
-  const int64_t room = layout == H5D_CHUNKED ? (int64_t(size) + (1 << 20)) * 1032 : int64_t(size);
-  if (bytes > room) at.fail(concat("claims ", bytes, " bytes, more than the file can hold"));
-}
-
-// Groups above `path`, without time stamps
-static void make_parents(hid_t file, const Place& at) {
-  Id plan(at.ok(H5Pcreate(H5P_GROUP_CREATE), "H5Pcreate"), H5Pclose);
-  at.ok(H5Pset_obj_track_times(plan, false), "H5Pset_obj_track_times");
-  for (size_t slash = at.path.find('/', 1); slash != std::string::npos;
-       slash = at.path.find('/', slash + 1)) {
-    const std::string group = at.path.substr(0, slash);
-    if (at.ok(H5Lexists(file, group.c_str(), H5P_DEFAULT), "H5Lexists")) continue;
-    Id made(at.ok(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, plan, H5P_DEFAULT), "H5Gcreate"),
-            H5Gclose);
+// Any HDF5 object, closed with its last owner
+class Id {
+ public:
+  explicit Id(hid_t id) : id_(id) {}
+  Id(Id&& other) noexcept : id_(std::exchange(other.id_, -1)) {}
+  ~Id() {
+    if (id_ >= 0) H5Idec_ref(id_);
   }
+  operator hid_t() const { return id_; }
+
+ private:
+  hid_t id_;
+};
+
+// Where we are, for error messages; holds the lock while it lives
+struct Place {
+  const std::string& file;
+  const std::string& path;
+  Locked lock = {};
+  [[noreturn]] void fail(const std::string& why) const {
+    throw Error(concat(file, ": ", path, ": ", why));
+  }
+  template <class T>
+  T ok(T result) const {
+    if (result < 0) fail(hdf5_reason());
+    return result;
+  }
+  Id id(hid_t made) const { return Id(ok(made)); }
+};
+
+Id make_space(const Shape& shape, const Place& at) {
+  if (shape.empty()) return at.id(H5Screate(H5S_SCALAR));
+  const std::vector<hsize_t> dims(shape.begin(), shape.end());
+  return at.id(H5Screate_simple(int(dims.size()), dims.data(), nullptr));
 }
 
-Id dataset_plan(const Place& at) {
-  Id plan(at.ok(H5Pcreate(H5P_DATASET_CREATE), "H5Pcreate"), H5Pclose);
-  at.ok(H5Pset_obj_track_times(plan, false), "H5Pset_obj_track_times");
-  at.ok(H5Pset_fill_time(plan, H5D_FILL_TIME_NEVER), "H5Pset_fill_time");
+void select_rows(hid_t space, int64_t first, const Shape& part, const Place& at) {
+  std::vector<hsize_t> start(part.size(), 0), size(part.begin(), part.end());
+  start[0] = hsize_t(first);
+  at.ok(H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr));
+}
+
+Id string_type(size_t size, const Place& at) {
+  Id type = at.id(H5Tcopy(H5T_C_S1));
+  at.ok(H5Tset_size(type, std::max<size_t>(size, 1)));
+  at.ok(H5Tset_cset(type, H5T_CSET_UTF8));
+  at.ok(H5Tset_strpad(type, H5T_STR_NULLPAD));
+  return type;
+}
+
+// A creation plan for files, groups and datasets, without time stamps
+Id timeless_plan(hid_t kind, const Place& at) {
+  Id plan = at.id(H5Pcreate(kind));
+  at.ok(H5Pset_obj_track_times(plan, false));
   return plan;
 }
 
-Id create_dataset(hid_t file, hid_t type, hid_t space, hid_t plan, const Place& at) {
-  make_parents(file, at);
-  return {at.ok(H5Dcreate2(file, at.path.c_str(), type, space, H5P_DEFAULT, plan, H5P_DEFAULT),
-                "H5Dcreate"),
-          H5Dclose};
+Id open_dataset(hid_t file, const Place& at) {
+  return at.id(H5Dopen2(file, at.path.c_str(), H5P_DEFAULT));
+}
+Id open_object(hid_t file, const Place& at) {
+  return at.id(H5Oopen(file, at.path.c_str(), H5P_DEFAULT));
 }
 
-}  // namespace hdf5
+// A damaged header may claim a huge extent: compared with what the file can hold.
+Shape shape_of(hid_t file, hid_t dataset, const Place& at) {
+  const Id space = at.id(H5Dget_space(dataset)), type = at.id(H5Dget_type(dataset));
+  const Id plan = at.id(H5Dget_create_plist(dataset));
+  std::vector<hsize_t> dims(size_t(at.ok(H5Sget_simple_extent_ndims(space))), 0);
+  at.ok(H5Sget_simple_extent_dims(space, dims.data(), nullptr));
+  hsize_t room = 0;
+  at.ok(H5Fget_filesize(file, &room));
+  const H5D_layout_t layout = H5Pget_layout(plan);
+  if (layout == H5D_CHUNKED) room = (room + (1 << 20)) * 1032;  // the most that deflate compresses
+  if (layout == H5D_VIRTUAL) room = hsize_t(1) << 56;           // the bytes are in other files
+  hsize_t bytes = H5Tget_size(type);
+  for (hsize_t d : dims)
+    if (d > hsize_t(1) << 48 || __builtin_mul_overflow(bytes, d, &bytes) || bytes > room)
+      at.fail("its shape needs more bytes than the file can hold; the file is damaged");
+  return Shape(dims.begin(), dims.end());
+}
 
-using namespace hdf5;
-namespace {
-
-// By DType, in the order of the enum
-hid_t memory_type(DType t) {
+hid_t native_type(DType t) {
   const hid_t types[] = {H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE, H5T_NATIVE_UINT16,
                          H5T_NATIVE_INT32, H5T_NATIVE_INT64,  H5T_NATIVE_UINT8};
   return types[int(t)];
 }
-hid_t file_type(DType t) {
-  const hid_t types[] = {H5T_IEEE_F32LE, H5T_IEEE_F64LE, H5T_STD_U16LE,
-                         H5T_STD_I32LE,  H5T_STD_I64LE,  H5T_STD_U8LE};
-  return types[int(t)];
-}
 
 DType dtype_of(hid_t dataset, const Place& at) {
-  Id type(at.ok(H5Dget_type(dataset), "H5Dget_type"), H5Tclose);
+  const Id type = at.id(H5Dget_type(dataset));
   const size_t size = H5Tget_size(type);
   const H5T_class_t kind = H5Tget_class(type);
   if (kind == H5T_FLOAT && size == 4) return DType::F32;
@@ -97,19 +140,48 @@ DType dtype_of(hid_t dataset, const Place& at) {
   return size < 4 || (size == 4 && is_signed) ? DType::I32 : DType::I64;
 }
 
+Id create_dataset(hid_t file, hid_t type, hid_t space, hid_t plan, const Place& at) {
+  const Id group_plan = timeless_plan(H5P_GROUP_CREATE, at);
+  for (size_t slash = at.path.find('/', 1); slash != std::string::npos;
+       slash = at.path.find('/', slash + 1)) {
+    const std::string group = at.path.substr(0, slash);
+    if (at.ok(H5Lexists(file, group.c_str(), H5P_DEFAULT))) continue;
+    at.id(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, group_plan, H5P_DEFAULT));
+  }
+  return at.id(H5Dcreate2(file, at.path.c_str(), type, space, H5P_DEFAULT, plan, H5P_DEFAULT));
+}
+
+void write_dataset(hid_t file, hid_t type, const Shape& shape, const void* values,
+                   const Place& at) {
+  const Id plan = timeless_plan(H5P_DATASET_CREATE, at);
+  at.ok(H5Pset_fill_time(plan, H5D_FILL_TIME_NEVER));
+  const Id set = create_dataset(file, type, make_space(shape, at), plan, at);
+  if (numel_of(shape) > 0) at.ok(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+}
+
+std::string read_text(hid_t attr, hid_t type, const Place& at) {
+  if (at.ok(H5Tis_variable_str(type))) {
+    char* chars = nullptr;
+    at.ok(H5Aread(attr, type, &chars));
+    const std::string text = chars ? chars : "";
+    H5free_memory(chars);
+    return text;
+  }
+  std::string text(H5Tget_size(type), '\0');
+  at.ok(H5Aread(attr, type, text.data()));
+  return text.c_str();  // without the padding
+}
+
 }  // namespace
 
 Hdf5File Hdf5File::create(const std::string& file) {
   const std::string root = "/";
   const Place at{file, root};
-  Id access(at.ok(H5Pcreate(H5P_FILE_ACCESS), "H5Pcreate"), H5Pclose);
-  Id plan(at.ok(H5Pcreate(H5P_FILE_CREATE), "H5Pcreate"), H5Pclose);
-  at.ok(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110), "H5Pset_libver_bounds");
-  at.ok(H5Pset_fclose_degree(access, H5F_CLOSE_STRONG), "H5Pset_fclose_degree");
-  at.ok(H5Pset_obj_track_times(plan, false), "H5Pset_obj_track_times");
+  const Id access = at.id(H5Pcreate(H5P_FILE_ACCESS));
+  at.ok(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110));
   Hdf5File f;
   f.name_ = file;
-  f.id_ = at.ok(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, plan, access), "H5Fcreate");
+  f.id_ = at.ok(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, timeless_plan(H5P_FILE_CREATE, at), access));
   return f;
 }
 
@@ -135,53 +207,34 @@ Hdf5File::~Hdf5File() {
 void Hdf5File::close() {
   const std::string root = "/";
   const Place at{name_, root};
-  at.ok(H5Fflush(id_, H5F_SCOPE_LOCAL), "H5Fflush");
-  at.ok(H5Fclose(std::exchange(id_, -1)), "H5Fclose");
+  at.ok(H5Fflush(id_, H5F_SCOPE_LOCAL));
+  at.ok(H5Fclose(std::exchange(id_, -1)));
 }
 
 bool Hdf5File::exists(const std::string& path) const {
   Locked lock;
-  if (path == "/") return true;
-  for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-    if (H5Lexists(id_, path.substr(0, slash).c_str(), H5P_DEFAULT) <= 0) return false;
-    if (slash == std::string::npos) return H5Oexists_by_name(id_, path.c_str(), H5P_DEFAULT) > 0;
-  }
+  return H5Oexists_by_name(id_, path.c_str(), H5P_DEFAULT) > 0;
 }
 
 std::vector<std::string> Hdf5File::datasets(const std::string& group) const {
   const Place at{name_, group};
-  Id start = open_object(id_, at);
   std::vector<std::string> names;
+  if (!exists(group)) return names;
   auto keep = [](hid_t, const char* name, const H5O_info_t* info, void* out) -> herr_t {
     if (info->type == H5O_TYPE_DATASET)
       static_cast<std::vector<std::string>*>(out)->push_back(name);
     return 0;
   };
-  at.ok(H5Ovisit2(start, H5_INDEX_NAME, H5_ITER_NATIVE, keep, &names, H5O_INFO_BASIC), "H5Ovisit");
-  for (auto& name : names) {
-    if (name == ".") name = group;  // `group` is itself a dataset
-    else name = (group.back() == '/' ? group : group + "/") + name;
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::vector<std::string> Hdf5File::children(const std::string& group) const {
-  const Place at{name_, group};
-  Id start = open_object(id_, at);
-  std::vector<std::string> names;
-  auto keep = [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
-    static_cast<std::vector<std::string>*>(out)->push_back(name);
-    return 0;
-  };
-  at.ok(H5Literate(start, H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, keep, &names), "H5Literate");
+  at.ok(
+      H5Ovisit2(open_object(id_, at), H5_INDEX_NAME, H5_ITER_NATIVE, keep, &names, H5O_INFO_BASIC));
+  for (auto& name : names) name = (group == "/" ? "" : group) + "/" + name;
   std::sort(names.begin(), names.end());
   return names;
 }
 
 Shape Hdf5File::shape(const std::string& path) const {
   const Place at{name_, path};
-  return shape_of(open_dataset(id_, at), at);
+  return shape_of(id_, open_dataset(id_, at), at);
 }
 
 DType Hdf5File::dtype(const std::string& path) const {
@@ -191,92 +244,128 @@ DType Hdf5File::dtype(const std::string& path) const {
 
 int64_t Hdf5File::offset(const std::string& path) const {
   const Place at{name_, path};
-  const haddr_t where = H5Dget_offset(open_dataset(id_, at));
-  return where == HADDR_UNDEF ? -1 : int64_t(where);
+  return int64_t(H5Dget_offset(open_dataset(id_, at)));  // HADDR_UNDEF = -1
 }
 
 void Hdf5File::write(const std::string& path, const Tensor& t) {
-  const Place at{name_, path};
-  Id space = make_space(t.shape(), at);
-  Id set = create_dataset(id_, file_type(t.dtype()), space, dataset_plan(at), at);
-  if (t.numel() > 0)
-    at.ok(H5Dwrite(set, memory_type(t.dtype()), H5S_ALL, H5S_ALL, H5P_DEFAULT, t.raw()),
-          "H5Dwrite");
-  if (t.dtype() == DType::BF16) set_text(set, at, "dtype", "bf16");
+  write_dataset(id_, native_type(t.dtype()), t.shape(), t.raw(), {name_, path});
+  if (t.dtype() == DType::BF16) set_attr(path, "dtype", "bf16");
 }
 
 Tensor Hdf5File::read(const std::string& path) const {
-  Locked lock;
   const Shape whole = shape(path);
-  if (!whole.empty()) return read_rows(path, 0, whole[0]);
-  const Place at{name_, path};
-  Id set = open_dataset(id_, at);
-  Tensor t = Tensor::empty({}, dtype_of(set, at));
-  at.ok(H5Dread(set, memory_type(t.dtype()), H5S_ALL, H5S_ALL, H5P_DEFAULT, t.raw()), "H5Dread");
-  return t;
+  return read_rows(path, 0, whole.empty() ? 1 : whole[0]);
 }
 
 Tensor Hdf5File::read_rows(const std::string& path, int64_t first, int64_t count) const {
   const Place at{name_, path};
-  Id set = open_dataset(id_, at);
-  Shape part = shape_of(set, at);
-  if (part.empty() || first < 0 || count < 0 || first > part[0] || count > part[0] - first)
+  const Id set = open_dataset(id_, at), file_space = at.id(H5Dget_space(set));
+  Shape part = shape_of(id_, set, at);
+  if (first < 0 || count < 0 || first > (part.empty() ? 1 : part[0]) - count)
     at.fail(concat("rows ", first, " to ", first + count, " of shape ", to_string(part)));
-  const DType type = dtype_of(set, at);
-  check_extent(id_, set, numel_of(part) * size_of(type), at);
-  part[0] = count;
-  Tensor t = Tensor::empty(part, type);
+  if (!part.empty()) part[0] = count;
+  Tensor t = Tensor::empty(part, dtype_of(set, at));
   if (t.numel() == 0) return t;
-  std::vector<hsize_t> start(part.size(), 0), size(part.begin(), part.end());
-  start[0] = hsize_t(first);
-  Id rows(at.ok(H5Dget_space(set), "H5Dget_space"), H5Sclose);
-  at.ok(H5Sselect_hyperslab(rows, H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr),
-        "H5Sselect_hyperslab");
-  at.ok(H5Dread(set, memory_type(type), make_space(part, at), rows, H5P_DEFAULT, t.raw()),
-        "H5Dread");
+  if (!part.empty()) select_rows(file_space, first, part, at);
+  at.ok(
+      H5Dread(set, native_type(t.dtype()), make_space(part, at), file_space, H5P_DEFAULT, t.raw()));
   return t;
 }
 
 void Hdf5File::write_bytes(const std::string& path, const std::string& bytes) {
-  write(path,
-        Tensor::of(std::vector<uint8_t>(bytes.begin(), bytes.end()), {int64_t(bytes.size())}));
+  write_dataset(id_, H5T_NATIVE_UINT8, {int64_t(bytes.size())}, bytes.data(), {name_, path});
 }
 
 std::string Hdf5File::read_bytes(const std::string& path) const {
   const Tensor t = read(path);
-  const Place at{name_, path};
-  if (t.dtype() != DType::U8) at.fail("holds no bytes");
+  if (t.dtype() != DType::U8) Place{name_, path}.fail("holds no bytes");
   return std::string(reinterpret_cast<const char*>(t.raw()), size_t(t.numel()));
+}
+
+void Hdf5File::write_strings(const std::string& path, const std::vector<std::string>& s) {
+  const Place at{name_, path};
+  size_t width = 1;
+  for (const auto& text : s) {
+    if (text.find('\0') != std::string::npos) at.fail("text with a NUL byte");
+    width = std::max(width, text.size());
+  }
+  std::string padded;
+  for (const auto& text : s) padded += text + std::string(width - text.size(), '\0');
+  write_dataset(id_, string_type(width, at), {int64_t(s.size())}, padded.data(), at);
+}
+
+std::vector<std::string> Hdf5File::read_strings(const std::string& path) const {
+  const Place at{name_, path};
+  const Id set = open_dataset(id_, at), type = at.id(H5Dget_type(set));
+  const int64_t n = numel_of(shape_of(id_, set, at));
+  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type))
+    at.fail("holds no text of fixed length");
+  const size_t width = H5Tget_size(type);
+  std::string padded(size_t(n) * width, '\0');
+  at.ok(H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, padded.data()));
+  std::vector<std::string> strings;
+  for (size_t i = 0; i < size_t(n); ++i)
+    strings.emplace_back(padded.substr(i * width, width).c_str());
+  return strings;
 }
 
 void Hdf5File::write_virtual(const std::string& path, const Shape& shape, DType dtype,
                              const std::vector<VirtualSource>& sources) {
   const Place at{name_, path};
-  if (shape.empty()) at.fail("a virtual dataset needs at least one dimension");
-  Id space = make_space(shape, at);
-  Id plan(at.ok(H5Pcreate(H5P_DATASET_CREATE), "H5Pcreate"), H5Pclose);
-  at.ok(H5Pset_obj_track_times(plan, false), "H5Pset_obj_track_times");
+  const Id space = make_space(shape, at), plan = timeless_plan(H5P_DATASET_CREATE, at);
   // What a missing source reads as: NaN rather than a plausible zero
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const int64_t minus_one = -1;
   const bool is_float = dtype == DType::F32 || dtype == DType::F64;
   at.ok(is_float ? H5Pset_fill_value(plan, H5T_NATIVE_DOUBLE, &nan)
-                 : H5Pset_fill_value(plan, H5T_NATIVE_INT64, &minus_one),
-        "H5Pset_fill_value");
+                 : H5Pset_fill_value(plan, H5T_NATIVE_INT64, &minus_one));
   for (const auto& source : sources) {
-    std::vector<hsize_t> start(shape.size(), 0), size(shape.begin(), shape.end());
-    start[0] = hsize_t(source.first_row);
-    size[0] = hsize_t(source.rows);
     Shape part = shape;
     part[0] = source.rows;
-    at.ok(H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr),
-          "H5Sselect_hyperslab");
-    at.ok(
-        H5Pset_virtual(plan, space, source.file.c_str(), source.path.c_str(), make_space(part, at)),
-        "H5Pset_virtual");
+    select_rows(space, source.first_row, part, at);
+    at.ok(H5Pset_virtual(plan, space, source.file.c_str(), source.path.c_str(),
+                         make_space(part, at)));
   }
-  Id set = create_dataset(id_, file_type(dtype), space, plan, at);
-  if (dtype == DType::BF16) set_text(set, at, "dtype", "bf16");
+  create_dataset(id_, native_type(dtype), space, plan, at);
+  if (dtype == DType::BF16) set_attr(path, "dtype", "bf16");
+}
+
+void Hdf5File::set_attr(const std::string& path, const std::string& name,
+                        const Attributes::mapped_type& value) {
+  const Place at{name_, path};
+  auto write = [&](hid_t type, const void* bytes) {
+    const Id attr = at.id(H5Acreate2(open_object(id_, at), name.c_str(), type, make_space({}, at),
+                                     H5P_DEFAULT, H5P_DEFAULT));
+    at.ok(H5Awrite(attr, type, bytes));
+  };
+  if (const auto* text = std::get_if<std::string>(&value))
+    write(string_type(text->size(), at), text->c_str());
+  else if (const auto* number = std::get_if<int64_t>(&value)) write(H5T_NATIVE_INT64, number);
+  else write(H5T_NATIVE_DOUBLE, std::get_if<double>(&value));
+}
+
+Attributes Hdf5File::attrs(const std::string& path) const {
+  const Place at{name_, path};
+  const Id object = open_object(id_, at);
+  std::vector<std::string> names;
+  auto keep = [](hid_t, const char* name, const H5A_info_t*, void* out) -> herr_t {
+    static_cast<std::vector<std::string>*>(out)->push_back(name);
+    return 0;
+  };
+  at.ok(H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, keep, &names));
+  Attributes values;
+  for (const auto& name : names) {
+    const Id attr = at.id(H5Aopen(object, name.c_str(), H5P_DEFAULT));
+    const Id type = at.id(H5Aget_type(attr)), space = at.id(H5Aget_space(attr));
+    const H5T_class_t kind = H5Tget_class(type);
+    if (H5Sget_simple_extent_npoints(space) != 1) continue;
+    if (kind == H5T_STRING) values[name] = read_text(attr, type, at);
+    else if (kind == H5T_FLOAT)
+      at.ok(H5Aread(attr, H5T_NATIVE_DOUBLE, &values[name].emplace<double>()));
+    else if (kind == H5T_INTEGER || kind == H5T_ENUM)
+      at.ok(H5Aread(attr, H5T_NATIVE_INT64, &values[name].emplace<int64_t>()));
+  }
+  return values;
 }
 
 }  // namespace switchyard

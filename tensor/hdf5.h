@@ -2,8 +2,9 @@
 // therefore sits behind one process-wide lock (each call takes it). Every failing call is an Error that
 // names the file, the path and the call. Checkpoints, corpora and test fixtures go through this file.
 #pragma once
-#include <functional>
+#include <map>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -17,20 +18,20 @@ struct VirtualSource {
   int64_t first_row = 0, rows = 0;
 };
 
-enum class AttrKind { Integer, Real, Text };
+// By name. Attributes that are no single number or text are left out when a file is read.
+using Attributes = std::map<std::string, std::variant<int64_t, double, std::string>>;
 
 class Hdf5File {
  public:
-  static Hdf5File create(const std::string& file);  // truncates; format V110, libver latest of 1.10
+  static Hdf5File create(const std::string& file);  // truncates; format V110
   static Hdf5File open(const std::string& file);    // read-only
   Hdf5File(Hdf5File&&) noexcept;
   ~Hdf5File();
   void close();  // throws when the data could not be written
 
   bool exists(const std::string& path) const;
-  // Full paths below the group, sorted, recursive
+  // Full paths below the group, sorted, recursive; none where there is no such group
   std::vector<std::string> datasets(const std::string& group = "/") const;
-  std::vector<std::string> children(const std::string& group) const;  // names, sorted
   Shape shape(const std::string& path) const;
   DType dtype(const std::string& path) const;
   // Where a contiguous dataset's bytes begin in the file; -1 = nowhere (virtual, chunked, empty)
@@ -43,7 +44,7 @@ class Hdf5File {
   Tensor read_rows(const std::string& path, int64_t first, int64_t count) const;
   void write_bytes(const std::string& path, const std::string& bytes);  // u8 [n]
   std::string read_bytes(const std::string& path) const;
-  // UTF-8 [n], every string padded to the longest; variable length is read, too
+  // UTF-8 [n], every string padded to the longest
   void write_strings(const std::string& path, const std::vector<std::string>& s);
   std::vector<std::string> read_strings(const std::string& path) const;
   // A virtual dataset [rows, ...shape[1:]] over the sources; fill value NaN for floats.
@@ -51,15 +52,19 @@ class Hdf5File {
                      const std::vector<VirtualSource>& sources);
 
   // Attributes of a group or dataset ("/" = the file)
-  bool has_attr(const std::string& path, const std::string& name) const;
-  std::vector<std::string> attrs(const std::string& path) const;
-  AttrKind attr_kind(const std::string& path, const std::string& name) const;
-  void set_attr(const std::string& path, const std::string& name, int64_t value);
-  void set_attr(const std::string& path, const std::string& name, double value);
-  void set_attr(const std::string& path, const std::string& name, const std::string& value);
-  int64_t attr_int(const std::string& path, const std::string& name) const;
-  double attr_double(const std::string& path, const std::string& name) const;  // integers convert
-  std::string attr_string(const std::string& path, const std::string& name) const;
+  void set_attr(const std::string& path, const std::string& name,
+                const Attributes::mapped_type& value);
+  Attributes attrs(const std::string& path) const;
+  template <class T>  // int64_t, double or std::string: Error unless it is there and of this type
+  T attr(const std::string& path, const std::string& name) const {
+    const Attributes all = attrs(path);
+    const auto found = all.find(name);
+    const T* value = found == all.end() ? nullptr : std::get_if<T>(&found->second);
+    if (!value)
+      throw Error(
+          concat(name_, ": ", path, ": attribute ", name, " is missing or of another type"));
+    return *value;
+  }
 
  private:
   Hdf5File() = default;

@@ -27,7 +27,7 @@ void TrainState::load(TrainTask& task) {
   entries.insert(entries.end(), slots.begin(), slots.end());
   checkpoint.load(entries);
   take_steps(slots, optimizer);
-  const State state = checkpoint.state();
+  const Attributes state = checkpoint.state();
   update = saved_update_ = checkpoint.update();
   best_metric = std::get<double>(state.at("best_metric"));
   task.set_data_state(nlohmann::json::parse(std::get<std::string>(state.at("data"))));

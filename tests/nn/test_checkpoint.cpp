@@ -143,10 +143,9 @@ TEST(Checkpoint, HoldsStateConfigAndAssets) {
   save(folder.str(), 2, {7});
   const Checkpoint c(resolve_checkpoint(folder.str()));
   EXPECT_EQ(c.update(), 7);
-  EXPECT_EQ(c.state_int("ranks"), 2);
+  EXPECT_EQ(std::get<int64_t>(c.state().at("ranks")), 2);
   EXPECT_EQ(std::get<double>(c.state().at("best")), 0.1);
   EXPECT_EQ(std::get<std::string>(c.state().at("data")), "{\"a\":1}");
-  EXPECT_THROW(c.state_int("none"), UserError);
   EXPECT_EQ(c.config(), "arch = \"tiny\"\n");
   EXPECT_EQ(c.asset("tokenizer"), std::string("t\0k", 3));
   EXPECT_EQ(c.asset("none"), "");
@@ -164,13 +163,12 @@ TEST(Checkpoint, DigestDependsOnValuesOnly) {
   EXPECT_EQ(combined(a / name), combined(b / name));
   EXPECT_EQ(combined(a / name), combined(c / name));
   EXPECT_NE(combined(a / name), combined(d / step_folder_name(6)));
-  EXPECT_FALSE(first_difference(Checkpoint(a / name).model(), Checkpoint(c / name).model()));
+  EXPECT_EQ(first_difference(Checkpoint(a / name).model(), Checkpoint(c / name).model()), "");
   const auto difference =
       first_difference(Checkpoint(a / name).model(), Checkpoint(d / step_folder_name(6)).model());
-  ASSERT_TRUE(difference);
-  EXPECT_NE(difference->find("/model/layer/0/weight: element 0 is"), std::string::npos)
-      << *difference;
-  EXPECT_NE(difference->find("ulps"), std::string::npos) << *difference;
+  EXPECT_NE(difference.find("/model/layer/0/weight: element 0 is"), std::string::npos)
+      << difference;
+  EXPECT_NE(difference.find("ulps"), std::string::npos) << difference;
 }
 
 TEST(Checkpoint, ReplicatedTensorsAreWrittenOnceAndSpread) {
@@ -179,14 +177,14 @@ TEST(Checkpoint, ReplicatedTensorsAreWrittenOnceAndSpread) {
   const auto plan = plan_checkpoint(lists);
   std::vector<int64_t> bytes(4, 0);
   for (const auto& piece : plan) {
-    bytes[size_t(piece.rank)] += piece.bytes();
+    bytes[size_t(piece.rank)] += piece.bytes;
     if (piece.path == "/model/moe/experts/weight") {
       EXPECT_EQ(piece.rank, piece.first_row);  // the lowest that holds it
     }
   }
   EXPECT_EQ(plan.size(), 3u * 5u + 1u);
   for (int64_t b : bytes) EXPECT_GT(b, 0);
-  lists[1] = "";  // expert 1 is held by rank 3 alone: still whole
+  lists[1] = "[]";  // expert 1 is held by rank 3 alone: still whole
   EXPECT_EQ(plan_checkpoint({lists[0], lists[1], lists[2], lists[3]}).size(), plan.size());
   EXPECT_THROW(plan_checkpoint({lists[0], lists[2]}), Error);  // expert 1 is missing
 }
@@ -221,14 +219,11 @@ TEST(Checkpoint, LinksPruningAndLatest) {
   EXPECT_FALSE(fs::exists(folder / "step_00000040/shard_00001.h5"));
   // A damaged newest one is passed over, with a warning that names it.
   fs::resize_file(folder / "step_00000040/shard_00000.h5", 100);
-  dist::run_ranks(2, [&](dist::Runtime& rt) {
-    const auto found = find_checkpoint(rt.world, folder.str(), "latest");
-    EXPECT_EQ(found.folder, folder / "step_00000020");
-    ASSERT_EQ(found.warnings.size(), 1u);
-    EXPECT_NE(found.warnings[0].find("step_00000040 is damaged: shard_00000.h5"),
-              std::string::npos);
-    EXPECT_THROW(find_checkpoint(rt.world, folder.str(), folder / "step_00000040"), UserError);
-  });
+  const auto found = find_checkpoint(folder.str(), "latest");
+  EXPECT_EQ(found.folder, folder / "step_00000020");
+  ASSERT_EQ(found.warnings.size(), 1u);
+  EXPECT_NE(found.warnings[0].find("step_00000040 is damaged: shard_00000.h5"), std::string::npos);
+  EXPECT_THROW(find_checkpoint(folder.str(), folder / "step_00000040"), UserError);
   EXPECT_EQ(find_checkpoint(folder / "none", "latest").folder, "");
   EXPECT_THROW(find_checkpoint(folder / "none", "best"), UserError);
 }
@@ -263,20 +258,7 @@ TEST(Checkpoint, DamageIsRefusedByName) {
     std::ofstream(file, std::ios::binary) << good[file.string()];
   }
   EXPECT_GT(datasets_named, 20);
-  const Checkpoint whole(step.string());
-  verify_datasets(whole.model(), step.string(), Manifest::read(step.string()));
-}
-
-TEST(Checkpoint, IndexThatShowsOtherValuesIsFound) {
-  TempFolder folder;
-  save(folder.str(), 2, {5});
-  const std::string step = folder / step_folder_name(5);
-  Manifest m = Manifest::read(step);
-  for (auto& file : m.files)
-    if (!file.datasets.empty()) file.datasets[0].hash[0] ^= 1;
-  const Checkpoint c(step);
-  EXPECT_NE(error_of([&] { verify_datasets(c.model(), step, m); }).find("/model/layer/0/weight"),
-            std::string::npos);
+  EXPECT_EQ(verify_files(step.string()), step.string());
 }
 
 // Runs fn in a child process; its exit code, or 128 + the signal that ended it

@@ -45,24 +45,24 @@ class Fixture {
   explicit Fixture(const std::string& path) : file_(Hdf5File::open(path)) {}
 
   bool has(const std::string& path) const { return file_.exists(path); }
-  std::vector<std::string> children(const std::string& group) const {
-    return file_.children(group);
-  }
-  std::string kind() const { return file_.attr_string("/", "kind"); }
-  bool has_opt(const std::string& name) const { return file_.has_attr("/", "opt." + name); }
+  std::string kind() const { return file_.attr<std::string>("/", "kind"); }
+  bool has_opt(const std::string& name) const { return file_.attrs("/").count("opt." + name) > 0; }
   int64_t opt(const std::string& name, int64_t otherwise) const {
-    return has_opt(name) ? int64_t(file_.attr_double("/", "opt." + name)) : otherwise;
+    return int64_t(opt(name, double(otherwise)));
   }
   double opt(const std::string& name, double otherwise) const {
-    return has_opt(name) ? file_.attr_double("/", "opt." + name) : otherwise;
+    if (!has_opt(name)) return otherwise;
+    const auto value = file_.attrs("/").at("opt." + name);
+    const auto* integer = std::get_if<int64_t>(&value);
+    return integer ? double(*integer) : std::get<double>(value);
   }
   std::string opt(const std::string& name, const char* otherwise) const {
-    return has_opt(name) ? file_.attr_string("/", "opt." + name) : otherwise;
+    return has_opt(name) ? file_.attr<std::string>("/", "opt." + name) : otherwise;
   }
   // Options that are not in `known`: a test that ignored one would compare apples with pears.
   std::string unknown_options(const std::set<std::string>& known) const {
     std::string names;
-    for (const std::string& a : file_.attrs("/"))
+    for (const auto& [a, value] : file_.attrs("/"))
       if (a.rfind("opt.", 0) == 0 && !known.count(a.substr(4))) names += a.substr(4) + " ";
     return names;
   }
