@@ -49,7 +49,7 @@ struct DataConfig {
 };
 void validate(const DataConfig& config);  // impossible values: UserErrors
 
-// Directions that --langs and --lang-pairs choose, as indices into source.directions().
+// Directions that --langs and --lang-pairs choose, as rising indices into source.directions().
 std::vector<int32_t> selected_directions(const TranslationSource& source, const DataConfig& config);
 
 struct SentenceRef {
@@ -58,17 +58,10 @@ struct SentenceRef {
 };
 using SentenceList = std::vector<SentenceRef>;
 
-// A batch in plain memory: built on the prefetch thread, made into tensors on the rank's own thread.
-struct HostBatch {
-  int64_t sentences = 0, source_time = 0, target_time = 0, source_tokens = 0, target_tokens = 0;
-  std::vector<int64_t> source, decoder_input, target, ids;
-  std::vector<int32_t> direction;
-};
-TranslationBatch to_tensors(const HostBatch& batch);
-
 class Batcher {
  public:
-  Batcher(std::shared_ptr<const TranslationSource> source, DataConfig config, Split split);
+  Batcher(std::shared_ptr<const TranslationSource> source, DataConfig config, Split split)
+      : source_(std::move(source)), config_(std::move(config)), split_(split) {}
 
   // Sentences of a direction that fit the length limits; the others are counted.
   SentenceList usable(int32_t direction, Counts& skipped) const;
@@ -77,7 +70,7 @@ class Batcher {
   // Consecutive sentences; max_sentences 0 = no limit.
   std::vector<SentenceList> cut(const SentenceList& sorted, int64_t max_tokens,
                                 int64_t max_sentences, int64_t multiple) const;
-  HostBatch build(const SentenceList& list) const;  // an empty list gives a dummy batch
+  TranslationBatch build(const SentenceList& list) const;  // an empty list gives a dummy batch
 
  private:
   int64_t source_length(SentenceRef s) const;
@@ -110,12 +103,10 @@ class EvalBatches {
   int64_t size() const { return (int64_t(lists_.size()) + ranks_ - 1) / ranks_; }
   TranslationBatch operator[](int64_t i) const;
   int64_t sentences() const { return sentences_; }  // of all ranks
-  const Counts& skipped() const { return skipped_; }
 
  private:
   Batcher batcher_;
   std::vector<SentenceList> lists_;
-  Counts skipped_;
   int64_t sentences_ = 0;
   int rank_, ranks_;
 };

@@ -3,19 +3,17 @@
 #include <unicode/uscript.h>
 #include <xxhash.h>
 
-#include <array>
 #include <unordered_set>
+
+#include "tensor/check.h"
 
 namespace switchyard {
 namespace {
 
-bool is_letter(UChar32 c) { return c >= 0 && u_isalpha(c); }
-bool is_word(UChar32 c) { return c >= 0 && (u_isalnum(c) || c == '_'); }
-bool ascii_word(char c) { return is_word(static_cast<unsigned char>(c)) || (c & 0x80); }
+constexpr size_t kNone = std::string_view::npos;
 
-bool starts_with(std::string_view text, std::string_view head) {
-  return text.substr(0, head.size()) == head;
-}
+bool is_word(UChar32 c) { return u_isalnum(c) || c == '_'; }
+bool ascii_word(char c) { return is_word(static_cast<unsigned char>(c)) || (c & 0x80); }
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
@@ -28,26 +26,24 @@ bool may_close(std::string_view s, size_t after) {
   return after >= s.size() || !ascii_word(s[after]);
 }
 
-// Position of `mark` that closes inline markup whose content starts at `from`; npos when there is none.
-size_t closing(std::string_view s, size_t from, std::string_view mark) {
-  if (from >= s.size() || s[from] == ' ') return std::string_view::npos;
-  for (size_t at = s.find(mark, from + 1); at != std::string_view::npos;
-       at = s.find(mark, at + 1)) {
-    if (s[at - 1] != ' ' && s[at - 1] != '\\') return at;
-  }
-  return std::string_view::npos;
+// Position of the mark that closes the inline markup which `mark` opens at i; npos when there is none.
+size_t closing(std::string_view s, size_t i, std::string_view mark) {
+  const size_t from = i + mark.size();
+  if (!s.substr(i).starts_with(mark) || from >= s.size() || s[from] == ' ') return kNone;
+  size_t at = s.find(mark, from + 1);
+  while (at != kNone && (s[at - 1] == ' ' || s[at - 1] == '\\')) at = s.find(mark, at + 1);
+  return at;
 }
 
 // Visible text of `inner`, the content of single backquotes. role: written as :role:`inner`.
 std::string visible_text(std::string_view inner, bool role) {
   const size_t open = inner.rfind('<');
-  if (inner.size() > 2 && inner.back() == '>' && open != std::string_view::npos && open > 0) {
+  if (inner.ends_with('>') && open != kNone && open > 0)
     return collapse_space(inner.substr(0, open));  // title <target>
-  }
-  if (role && starts_with(inner, "!")) inner.remove_prefix(1);
-  if (role && starts_with(inner, "~")) {
+  if (role && inner.starts_with('!')) inner.remove_prefix(1);
+  if (role && inner.starts_with('~')) {
     const size_t dot = inner.rfind('.');
-    inner.remove_prefix(dot == std::string_view::npos ? 1 : dot + 1);
+    inner.remove_prefix(dot == kNone ? 1 : dot + 1);
   }
   return std::string(inner);
 }
@@ -69,14 +65,11 @@ std::string collapse_space(std::string_view text) {
   std::string out;
   bool space = false;
   for_each_code_point(text, [&](UChar32 c) {
-    // u_isUWhiteSpace: also U+00A0, U+2028, ...; U+001C..001F are separators to text tools as well
-    if (c >= 0 && (u_isUWhiteSpace(c) || (c >= 0x1C && c <= 0x1F))) {
-      space = true;
-    } else if (c >= 0) {
+    if (!is_white_space(c)) {
       if (space && !out.empty()) out += ' ';
-      space = false;
       append_utf8(out, c);
     }
+    space = is_white_space(c);
   });
   if (out.ends_with(" ::")) out.resize(out.size() - 3);
   else if (out.ends_with("::")) out.pop_back();
@@ -84,39 +77,32 @@ std::string collapse_space(std::string_view text) {
 }
 
 std::string unwrap_markup(std::string_view s) {
-  constexpr size_t none = std::string_view::npos;
   std::string out;
   size_t i = 0;
   while (i < s.size()) {
     const char c = s[i];
     const std::string_view rest = s.substr(i);
+    const size_t note_end = c == '[' ? rest.find("]_") : kNone;
     if (c == '\\' && rest.size() > 1 && contains("*_`|<>", rest.substr(1, 1))) {
       out += rest[1], i += 2;
-    } else if (starts_with(rest, "``") && closing(s, i + 2, "``") != none) {
-      const size_t end = closing(s, i + 2, "``");
+    } else if (const size_t end = closing(s, i, "``"); end != kNone) {
       out += s.substr(i + 2, end - i - 2), i = end + 2;
-    } else if (c == '`' && closing(s, i + 1, "`") != none) {
-      const size_t end = closing(s, i + 1, "`");
+    } else if (const size_t end = closing(s, i, "`"); end != kNone) {
       const bool role = take_role(out);
       out += visible_text(s.substr(i + 1, end - i - 1), role);
       i = end + 1;
       while (i < s.size() && s[i] == '_' && i < end + 3) ++i;  // `link`_ and `link`__
     } else if (c == '*' && may_open(s, i)) {
-      const std::string_view mark = rest.substr(0, starts_with(rest, "**") ? 2 : 1);
-      const size_t end = closing(s, i + mark.size(), mark);
-      if (end != none && may_close(s, end + mark.size())) {
-        out += unwrap_markup(s.substr(i + mark.size(), end - i - mark.size())),
-            i = end + mark.size();
-      } else {
-        out += mark, i += mark.size();
-      }
-    } else if (c == '|' && may_open(s, i) && closing(s, i + 1, "|") != none &&
-               may_close(s, closing(s, i + 1, "|") + 1)) {
-      i = closing(s, i + 1, "|") + 1;  // |substitution|
-      while (i < s.size() && s[i] == '_') ++i;
-    } else if (c == '[' && rest.find("]_") != none &&
-               !contains(rest.substr(0, rest.find("]_")), " ")) {
-      i += rest.find("]_") + 2;  // [1]_, [#note]_, [CIT2002]_
+      const std::string_view mark = rest.starts_with("**") ? "**" : "*";
+      const size_t begin = i + mark.size(), end = closing(s, i, mark);
+      const bool strong = end != kNone && may_close(s, end + mark.size());
+      out += strong ? unwrap_markup(s.substr(begin, end - begin)) : std::string(mark);
+      i = strong ? end + mark.size() : begin;
+    } else if (const size_t end = closing(s, i, "|");
+               end != kNone && may_open(s, i) && may_close(s, end + 1)) {
+      i = std::min(s.find_first_not_of('_', end + 1), s.size());  // |substitution|
+    } else if (note_end != kNone && !contains(rest.substr(0, note_end), " ")) {
+      i += note_end + 2;  // [1]_, [#note]_, [CIT2002]_
     } else {
       out += c, ++i;
     }
@@ -137,14 +123,13 @@ int strip_leading_marks(std::string& s) {
     const std::string_view before = std::string_view(s).substr(i > 0 ? i - 1 : 0, 1);
     const size_t word_end = std::min(s.find_first_not_of(letters, i + 1), s.size());
     const bool letter = i + 1 < s.size() && (word_end > i + 1 || (s[i + 1] & 0x80));
-    if (!contains(kMarks, s.substr(i, 1)) || !letter ||
-        s.substr(word_end, 1) == ";") {  // "&amp;" stays
-      out += s[i];
-    } else if (before == "(" && word_end == i + 2 && s.substr(word_end, 1) == ")" && !out.empty()) {
+    const std::string_view after = std::string_view(s).substr(word_end, 1);
+    const bool mark = contains(kMarks, s.substr(i, 1)) && letter && after != ";";  // "&amp;" stays
+    if (mark && before == "(" && word_end == i + 2 && after == ")" && !out.empty()) {
       out.pop_back();
-      while (!out.empty() && out.back() == ' ') out.pop_back();
+      out.resize(out.find_last_not_of(' ') + 1);
       i += 2, ++removed;
-    } else if (i == 0 || contains(" (\"'[", before)) {
+    } else if (mark && (i == 0 || contains(" (\"'[", before))) {
       ++removed;
     } else {
       out += s[i];
@@ -161,38 +146,31 @@ void strip_inner_mark(std::string& s) {
   if (at > 0 && at + 1 < s.size() && ascii_word(s[at - 1]) && ascii_word(s[at + 1])) s.erase(at, 1);
 }
 
-enum class Shape { Latin, EastAsian, Other };  // classes of the length ratio
+// How languages that are not written in Latin script are told: one of the scripts, and the range of the length ratio.
 struct Writing {
-  const char* lang;
-  Shape shape;
-  std::array<UScriptCode, 3> scripts;
-};
-constexpr UScriptCode kNone = USCRIPT_INVALID_CODE;
-constexpr Writing kWritings[] = {
-    {"zh", Shape::EastAsian, {USCRIPT_HAN, kNone, kNone}},
-    {"ja", Shape::EastAsian, {USCRIPT_HAN, USCRIPT_HIRAGANA, USCRIPT_KATAKANA}},
-    {"ko", Shape::EastAsian, {USCRIPT_HANGUL, kNone, kNone}},
-    {"uk", Shape::Other, {USCRIPT_CYRILLIC, kNone, kNone}},
-    {"bg", Shape::Other, {USCRIPT_CYRILLIC, kNone, kNone}},
-    {"ru", Shape::Other, {USCRIPT_CYRILLIC, kNone, kNone}},
-    {"be", Shape::Other, {USCRIPT_CYRILLIC, kNone, kNone}},
-    {"mk", Shape::Other, {USCRIPT_CYRILLIC, kNone, kNone}},
-    {"sr", Shape::Other, {USCRIPT_CYRILLIC, kNone, kNone}},
-    {"el", Shape::Other, {USCRIPT_GREEK, kNone, kNone}},
-    {"ar", Shape::Other, {USCRIPT_ARABIC, kNone, kNone}},
-    {"fa", Shape::Other, {USCRIPT_ARABIC, kNone, kNone}},
-    {"he", Shape::Other, {USCRIPT_HEBREW, kNone, kNone}},
-    {"hi", Shape::Other, {USCRIPT_DEVANAGARI, kNone, kNone}},
-    {"th", Shape::Other, {USCRIPT_THAI, kNone, kNone}},
-    {"ka", Shape::Other, {USCRIPT_GEORGIAN, kNone, kNone}},
+  std::string_view langs;
+  double shortest, longest;  // translation / English, in characters
+  std::vector<UScriptCode> scripts;
 };
 
 // zh_TW writes like zh, sr@latin does not write like sr. Languages that are not in the table count as Latin.
 const Writing& writing_of(const std::string& lang) {
-  static constexpr Writing latin = {"", Shape::Latin, {kNone, kNone, kNone}};
-  const std::string base = lang.substr(0, lang.find_first_of("_-"));
-  for (const Writing& w : kWritings) {
-    if (base == w.lang) return w;
+  static const Writing latin = {"", 0.45, 2.4, {}};
+  static const Writing others[] = {
+      {" zh ", 0.12, 2.2, {USCRIPT_HAN}},
+      {" ja ", 0.12, 2.2, {USCRIPT_HAN, USCRIPT_HIRAGANA, USCRIPT_KATAKANA}},
+      {" ko ", 0.12, 2.2, {USCRIPT_HANGUL}},
+      {" uk bg ru be mk sr ", 0.4, 2.5, {USCRIPT_CYRILLIC}},
+      {" el ", 0.4, 2.5, {USCRIPT_GREEK}},
+      {" ar fa ", 0.4, 2.5, {USCRIPT_ARABIC}},
+      {" he ", 0.4, 2.5, {USCRIPT_HEBREW}},
+      {" hi ", 0.4, 2.5, {USCRIPT_DEVANAGARI}},
+      {" th ", 0.4, 2.5, {USCRIPT_THAI}},
+      {" ka ", 0.4, 2.5, {USCRIPT_GEORGIAN}},
+  };
+  const std::string base = concat(" ", lang.substr(0, lang.find_first_of("_-")), " ");
+  for (const Writing& w : others) {
+    if (contains(w.langs, base)) return w;
   }
   return latin;
 }
@@ -203,13 +181,11 @@ struct Letters {
 Letters count_letters(std::string_view text, const Writing& writing) {
   Letters n;
   for_each_code_point(text, [&](UChar32 c) {
-    ++n.characters;
-    if (c < 0 || c == ' ') return;
-    ++n.visible;
-    n.letters += is_letter(c);
     UErrorCode status = U_ZERO_ERROR;
-    const UScriptCode script = uscript_getScript(c, &status);
-    for (UScriptCode s : writing.scripts) n.in_script += s != kNone && s == script;
+    ++n.characters;
+    n.visible += c != ' ';
+    n.letters += u_isalpha(c);
+    n.in_script += std::ranges::count(writing.scripts, uscript_getScript(c, &status));
   });
   return n;
 }
@@ -217,11 +193,10 @@ Letters count_letters(std::string_view text, const Writing& writing) {
 // printf or brace placeholder: %s, %1$-5.2lf, %(name)s, {}, {name}
 bool has_placeholder(std::string_view word) {
   const size_t open = word.find('{');
-  if (open != std::string_view::npos && word.find('}', open) != std::string_view::npos) return true;
-  for (size_t i = word.find('%'); i != std::string_view::npos; i = word.find('%', i + 1)) {
-    size_t j = word.find_first_not_of("0123456789$#+-.*' ", i + 1);
-    if (j == std::string_view::npos) return false;
-    if (word[j] == '(' || is_letter(static_cast<unsigned char>(word[j]) & 0x7F)) return true;
+  if (open != kNone && word.find('}', open) != kNone) return true;
+  for (size_t i = word.find('%'); i != kNone; i = word.find('%', i + 1)) {
+    const size_t j = word.find_first_not_of("0123456789$#+-.*' ", i + 1);
+    if (j != kNone && (word[j] == '(' || u_isalpha(word[j] & 0x7F))) return true;
   }
   return false;
 }
@@ -232,21 +207,19 @@ bool mostly_english(std::string_view english, std::string_view other) {
     std::string out;
     bool letters = true;
     for_each_code_point(word, [&](UChar32 c) {
-      letters &= is_letter(c);
-      if (c >= 0) append_utf8(out, u_foldCase(c, U_FOLD_CASE_DEFAULT));
+      letters &= bool(u_isalpha(c));
+      append_utf8(out, u_foldCase(c, U_FOLD_CASE_DEFAULT));
     });
     return letters ? out : std::string();
   };
   std::unordered_set<std::string> known;
   for (std::string_view w : split_words(english)) known.insert(folded(w));
-  known.erase("");
-  int64_t words = 0, shared = 0;
+  int64_t balance = 0;
   for (std::string_view w : split_words(other)) {
     const std::string f = folded(w);
-    words += !f.empty();
-    shared += known.contains(f);
+    if (!f.empty()) balance += known.contains(f) ? 1 : -1;
   }
-  return 2 * shared > words;
+  return balance > 0;
 }
 
 }  // namespace
@@ -272,19 +245,18 @@ const char* clean_pair(std::string& english, std::string& other, const std::stri
   for (const std::string* side : {&english, &other}) {
     if (contains(*side, "://") || contains(*side, "www.")) return "URL";
     if (contains(*side, ">>>")) return "code";
-    if (starts_with(*side, ".. ") || contains(*side, " .. ")) return "directive line";
+    if (side->starts_with(".. ") || contains(*side, " .. ")) return "directive line";
     if (contains(*side, "`")) return "unbalanced backquote";
   }
   if (10 * en.letters < 6 * en.visible) return "under 60 % letters";
   int64_t placeholders = 0;
   for (std::string_view w : words) placeholders += has_placeholder(w);
   if (2 * placeholders >= int64_t(words.size())) return "mostly placeholders";
-  if (writing.scripts[0] != kNone && 5 * xx.in_script < xx.visible) return "wrong script";
+  const bool latin = writing.scripts.empty();
+  if (!latin && 5 * xx.in_script < xx.visible) return "wrong script";
   const double ratio = double(xx.characters) / double(en.characters);
-  const double low[] = {0.45, 0.12, 0.4}, high[] = {2.4, 2.2, 2.5};
-  if (ratio < low[int(writing.shape)] || ratio > high[int(writing.shape)]) return "length ratio";
-  if (writing.shape == Shape::Latin && mostly_english(english, other))
-    return "mostly English words";
+  if (ratio < writing.shortest || ratio > writing.longest) return "length ratio";
+  if (latin && mostly_english(english, other)) return "mostly English words";
   return nullptr;
 }
 
@@ -292,16 +264,10 @@ std::string normalized_key(std::string_view english) {
   std::string out;
   bool gap = false, in_digits = false;
   for_each_code_point(english, [&](UChar32 c) {
-    if (!is_word(c)) {
-      gap = true, in_digits = false;
-      return;
-    }
-    if (gap && !out.empty()) out += ' ';
-    gap = false;
-    const bool digit = u_isdigit(c);
-    if (!digit) append_utf8(out, u_tolower(c));
-    else if (!in_digits) out += '0';
-    in_digits = digit;
+    const bool word = is_word(c), digit = u_isdigit(c);
+    if (word && gap && !out.empty()) out += ' ';
+    if (word && !(digit && in_digits)) append_utf8(out, digit ? '0' : u_tolower(c));
+    gap = !word, in_digits = digit;
   });
   return out;
 }
@@ -316,13 +282,12 @@ Split split_of(const std::string& key) {
 }
 
 bool is_plain_prose(std::string_view english) {
-  if (english.find_first_of("%{}<>=/\\'\"|[]") != std::string_view::npos || contains(english, "--"))
-    return false;
+  if (english.find_first_of("%{}<>=/\\'\"|[]") != kNone || contains(english, "--")) return false;
   int64_t capitals = 0;  // letters of the current word, -1: it has a lower-case letter
   bool plain = true;
   for_each_code_point(english, [&](UChar32 c) {
     plain &= !u_isdigit(c);
-    if (!is_letter(c)) capitals = 0;
+    if (!u_isalpha(c)) capitals = 0;
     else if (!u_isupper(c)) capitals = -1;
     else if (capitals >= 0) ++capitals;
     plain &= capitals < 2;

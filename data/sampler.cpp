@@ -10,7 +10,6 @@
 namespace switchyard {
 namespace {
 
-constexpr size_t kReadyBatches = 4;
 constexpr double kMaxScaleUp = 1.5;  // of an epoch over the real number of sentences
 
 template <class T>
@@ -43,15 +42,9 @@ std::vector<int64_t> epoch_counts(const std::vector<int64_t>& sizes, const std::
   for (int64_t left = size - std::accumulate(counts.begin(), counts.end(), int64_t(0)); left > 0;
        --left) {
     double u = random.unit();
-    size_t d = largest;  // rounding may leave u above the last step
-    for (size_t k = 0; k < ratio.size(); ++k) {
-      if (ratio[k] > 0 && u < ratio[k]) {
-        d = k;
-        break;
-      }
-      u -= ratio[k];
-    }
-    ++counts[d];
+    size_t d = 0;
+    while (d < ratio.size() && u >= ratio[d]) u -= ratio[d++];
+    ++counts[d < ratio.size() ? d : largest];  // rounding may leave u above the last step
   }
   return counts;
 }
@@ -60,14 +53,12 @@ EpochSampler::EpochSampler(std::shared_ptr<const TranslationSource> source,
                            const DataConfig& config, uint64_t seed)
     : config_(config), seed_(seed), batcher_(source, config, Split::Train) {
   validate(config);
-  bool any = false;
-  for (int32_t d : selected_directions(*source, config)) {
+  for (int32_t d : selected_directions(*source, config))
     usable_.push_back(batcher_.usable(d, skipped_));
-    any |= !usable_.back().empty();
-  }
-  user_check(any, concat(source->origin(),
-                         ": no training sentence within --max-source-positions, "
-                         "--max-target-positions and --max-tokens"));
+  user_check(std::ranges::any_of(usable_, [](const SentenceList& l) { return !l.empty(); }),
+             concat(source->origin(),
+                    ": no training sentence within --max-source-positions, "
+                    "--max-target-positions and --max-tokens"));
 }
 
 std::vector<SentenceList> EpochSampler::batches(int64_t epoch) const {
@@ -78,17 +69,11 @@ std::vector<SentenceList> EpochSampler::batches(int64_t epoch) const {
   RandomSequence draw(random_stream(seed_, "data/draw", epoch));
   SentenceList sample;
   for (size_t d = 0; d < usable_.size(); ++d) {
-    if (counts[d] == sizes[d]) {
-      sample.insert(sample.end(), usable_[d].begin(), usable_[d].end());
-    } else if (counts[d] < sizes[d]) {  // without replacement: the first `count` of a shuffle
-      SentenceList list = usable_[d];
-      for (size_t i = 0; i < size_t(counts[d]); ++i) {
-        std::swap(list[i], list[i + draw.below(list.size() - i)]);
-        sample.push_back(list[i]);
-      }
-    } else {
-      for (int64_t i = 0; i < counts[d]; ++i)
-        sample.push_back(usable_[d][draw.below(uint64_t(sizes[d]))]);
+    SentenceList list = usable_[d];
+    const size_t have = list.size(), want = size_t(counts[d]);
+    for (size_t i = 0; i < want; ++i) {  // fewer than there are: without replacement
+      if (want < have) std::swap(list[i], list[i + draw.below(have - i)]);
+      sample.push_back(list[want > have ? draw.below(have) : i]);
     }
   }
   RandomSequence order(random_stream(seed_, "data/order", epoch));
@@ -109,56 +94,28 @@ TrainIterator::TrainIterator(std::shared_ptr<const TranslationSource> source,
       start.epoch >= 0 && start.batch >= 0 && start.batch % ranks == 0,
       concat("data position: epoch ", start.epoch, ", batch ", start.batch, " does not belong to ",
              ranks, " ranks: resume with the number of ranks of the checkpoint"));
-  thread_ = std::thread([this, start] { produce(start); });
+  prepare(start.epoch);
 }
 
-TrainIterator::~TrainIterator() {
-  {
-    std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  changed_.notify_all();
-  thread_.join();
-}
-
-void TrainIterator::produce(DataPosition at) try {
-  while (true) {
-    const std::vector<SentenceList> list = sampler_.batches(at.epoch);
-    const int64_t n = int64_t(list.size());
-    user_check(at.batch < n,
-               concat("data position: batch ", at.batch, " of epoch ", at.epoch, ", which has ", n,
-                      ": the data or its options are not those of the checkpoint"));
-    const int64_t epoch = at.epoch;
-    while (at.epoch == epoch) {
-      const int64_t mine = at.batch + rank_;
-      at.batch += ranks_;
-      if (at.batch >= n)
-        at = {epoch + 1, 0};  // a rank without a batch in the last round gets a dummy
-      Item item{sampler_.build(mine < n ? list[size_t(mine)] : SentenceList()), at};
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stop_ || ready_.size() < kReadyBatches; });
-      if (stop_) return;
-      ready_.push_back(std::move(item));
-      lock.unlock();
-      changed_.notify_all();
-    }
-  }
-} catch (...) {
-  std::lock_guard lock(mutex_);
-  failure_ = std::current_exception();
-  changed_.notify_all();
+void TrainIterator::prepare(int64_t epoch) {
+  upcoming_ = std::async(std::launch::async, [this, epoch] { return sampler_.batches(epoch); });
 }
 
 TranslationBatch TrainIterator::next() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !ready_.empty() || failure_; });
-  if (ready_.empty()) std::rethrow_exception(failure_);
-  Item item = std::move(ready_.front());
-  ready_.pop_front();
-  lock.unlock();
-  changed_.notify_all();
-  position_ = item.after;
-  return to_tensors(item.batch);
+  if (batches_.empty()) batches_ = upcoming_.get();
+  const int64_t n = int64_t(batches_.size()), mine = position_.batch + rank_;
+  user_check(
+      position_.batch < n,
+      concat("data position: batch ", position_.batch, " of epoch ", position_.epoch,
+             ", which has ", n, ": the data or its options are not those of the checkpoint"));
+  TranslationBatch batch = sampler_.build(mine < n ? batches_[size_t(mine)] : SentenceList());
+  position_.batch += ranks_;
+  if (position_.batch >= n / 2 && !upcoming_.valid()) prepare(position_.epoch + 1);
+  if (position_.batch >= n) {
+    position_ = {position_.epoch + 1, 0};
+    batches_.clear();
+  }
+  return batch;
 }
 
 }  // namespace switchyard

@@ -2,11 +2,7 @@
 // permutes and sorts them by length, cuts batches, shuffles the list, and deals it to the ranks round-robin.
 // All of it is a pure function of (seed, epoch, data, configuration, ranks): a DataPosition says the rest.
 #pragma once
-#include <condition_variable>
-#include <deque>
-#include <exception>
-#include <mutex>
-#include <thread>
+#include <future>
 
 #include "data/batcher.h"
 
@@ -20,9 +16,9 @@ class EpochSampler {
  public:
   EpochSampler(std::shared_ptr<const TranslationSource> source, const DataConfig& config,
                uint64_t seed);
-  std::vector<SentenceList> batches(
-      int64_t epoch) const;  // of all ranks, in the order they are dealt
-  HostBatch build(const SentenceList& list) const { return batcher_.build(list); }
+  // Of all ranks, in the order they are dealt
+  std::vector<SentenceList> batches(int64_t epoch) const;
+  TranslationBatch build(const SentenceList& list) const { return batcher_.build(list); }
   const Counts& skipped() const { return skipped_; }
 
  private:
@@ -33,35 +29,22 @@ class EpochSampler {
   Counts skipped_;
 };
 
-// The training micro-batches of one rank, prepared ahead on a thread of its own.
+// The training micro-batches of one rank. What takes time, an epoch's draw, sort and shuffle, is done ahead on a thread.
 class TrainIterator {
  public:
   TrainIterator(std::shared_ptr<const TranslationSource> source, const DataConfig& config,
                 uint64_t seed, int rank, int ranks, DataPosition start = {});
-  ~TrainIterator();
-  TrainIterator(const TrainIterator&) = delete;
-
   TranslationBatch next();  // a dummy when this rank's share of an epoch ends early
   DataPosition position() const { return position_; }  // after the batches handed out so far
-  int64_t epoch() const { return position_.epoch; }
-  const Counts& skipped() const { return sampler_.skipped(); }
 
  private:
-  struct Item {
-    HostBatch batch;
-    DataPosition after;
-  };
-  void produce(DataPosition position);
+  void prepare(int64_t epoch);
 
-  EpochSampler sampler_;
+  const EpochSampler sampler_;
   int rank_, ranks_;
   DataPosition position_;
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable changed_;
-  std::deque<Item> ready_;
-  std::exception_ptr failure_;
-  bool stop_ = false;
-  std::thread thread_;
+  std::vector<SentenceList> batches_;  // of the position's epoch; empty: still to be fetched
+  std::future<std::vector<SentenceList>> upcoming_;  // goes first: its thread uses the sampler
 };
 
 }  // namespace switchyard

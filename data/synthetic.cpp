@@ -13,86 +13,69 @@ namespace {
 
 using Concepts = std::vector<int32_t>;
 
+constexpr size_t kLanguages = 4, kConcepts = 24, kMinWords = 3, kMaxWords = 8;
+constexpr std::array<size_t, 4> kSentences = {3000, 64, 64, 0};  // by split
+
 // The word order of a language.
-Concepts reorder(Concepts sentence, int language) {
-  switch (language % 4) {
-    case 1:
-      std::reverse(sentence.begin(), sentence.end());
-      break;
-    case 2:
-      std::rotate(sentence.begin(), sentence.begin() + 1, sentence.end());
-      break;
-    case 3:
-      for (size_t i = 0; i + 1 < sentence.size(); i += 2) std::swap(sentence[i], sentence[i + 1]);
-      break;
-    default:
-      break;
-  }
+Concepts reorder(Concepts sentence, size_t language) {
+  if (language == 1) std::reverse(sentence.begin(), sentence.end());
+  if (language == 2) std::rotate(sentence.begin(), sentence.begin() + 1, sentence.end());
+  for (size_t i = 0; language == 3 && i + 1 < sentence.size(); i += 2)
+    std::swap(sentence[i], sentence[i + 1]);
   return sentence;
 }
 
-// Two syllables and the language's ending: "bako", "bakos", "bakor", ... one word for each (language, rank).
-std::string spell(int language, int word) {
-  constexpr const char* onsets = "bdfgklmnprstvz";
-  constexpr const char* vowels = "aeiou";
-  constexpr const char* endings = " nrslmtk";
-  const auto syllable = [&](int k) { return std::string{onsets[k % 14], vowels[k / 14 % 5]}; };
-  std::string text = syllable(word % 70) + syllable(word / 70 % 70 + language);
-  if (language > 0) text += endings[language % 8];
-  return language < 8 ? text : concat(text, language);
+// Two syllables and the language's ending: "baba", "bafan", ...: one word for each (language, number).
+std::string spell(size_t language, size_t number) {
+  constexpr const char *onsets = "bdfgklmnprstvz", *vowels = "aeiou";
+  const char* endings[kLanguages] = {"", "n", "r", "s"};
+  const auto syllable = [&](size_t k) { return std::string{onsets[k % 14], vowels[k / 14]}; };
+  return syllable(number) + syllable(language) + endings[language];
 }
 
 }  // namespace
 
-std::shared_ptr<const TranslationSource> make_synthetic(const SyntheticOptions& o) {
-  check(o.languages >= 2 && o.concepts >= 2 && o.min_words >= 2 && o.max_words >= o.min_words,
-        "synthetic task: sizes");
+std::shared_ptr<const TranslationSource> make_synthetic(uint64_t seed) {
   std::vector<std::string> langs, words;
-  std::vector<Concepts>
-      word_of;  // [language][concept]: which of the language's words, a permutation
-  RandomSequence random(random_stream(o.seed, "data/synthetic"));
-  for (int l = 0; l < o.languages; ++l) {
+  std::array<Concepts, kLanguages> word_of;  // which of the language's words, a permutation
+  RandomSequence random(random_stream(seed, "data/synthetic"));
+  for (size_t l = 0; l < kLanguages; ++l) {
     langs.push_back(concat("syn", l + 1));
-    Concepts permutation(size_t(o.concepts), 0);
-    std::iota(permutation.begin(), permutation.end(), 0);
-    for (size_t i = permutation.size(); i > 1; --i)
-      std::swap(permutation[i - 1], permutation[random.below(i)]);
-    word_of.push_back(permutation);
-    for (int w = 0; w < o.concepts; ++w) words.push_back(spell(l, w));
+    word_of[l].resize(kConcepts);
+    std::iota(word_of[l].begin(), word_of[l].end(), 0);
+    for (size_t i = kConcepts; i > 1; --i)
+      std::swap(word_of[l][i - 1], word_of[l][random.below(i)]);
+    for (size_t w = 0; w < kConcepts; ++w) words.push_back(spell(l, w));
   }
-  const auto encode = [&](const Concepts& sentence, int l) {
+  const auto encode = [&](const Concepts& sentence, size_t l) {
     std::vector<int32_t> ids;
     for (int32_t c : reorder(sentence, l))
-      ids.push_back(int32_t(kUnk) + 1 + l * o.concepts + word_of[size_t(l)][size_t(c)]);
+      ids.push_back(int32_t(size_t(kUnk) + 1 + l * kConcepts) + word_of[l][size_t(c)]);
     return ids;
   };
 
   std::array<std::vector<Concepts>, 4> splits;
-  const std::array<int64_t, 4> sizes = {o.train, o.valid, o.test, 0};
   std::set<Concepts> seen;  // the splits are distinct sentences, so nothing leaks
   for (size_t s = 0; s < splits.size(); ++s) {
-    for (int64_t tries = 0; int64_t(splits[s].size()) < sizes[s]; ++tries) {
-      check(tries < 100 * sizes[s] + 1000,
-            "synthetic task: too few different sentences of this length");
-      Concepts sentence(size_t(o.min_words) +
-                        random.below(uint64_t(o.max_words - o.min_words + 1)));
-      for (int32_t& c : sentence) c = int32_t(random.below(uint64_t(o.concepts)));
+    while (splits[s].size() < kSentences[s]) {
+      Concepts sentence(kMinWords + random.below(kMaxWords - kMinWords + 1));
+      for (int32_t& c : sentence) c = int32_t(random.below(kConcepts));
       if (seen.insert(sentence).second) splits[s].push_back(sentence);
     }
   }
 
   Tokenizer tokenizer("", Tokenizer::make_vocabulary(std::move(words), langs));
   std::vector<Bitext> bitexts;
-  for (int a = 0; a < o.languages; ++a) {
-    for (int b = a + 1; b < o.languages; ++b) {
-      Bitext bitext{{langs[size_t(a)], langs[size_t(b)]}, {}};
+  for (size_t a = 0; a < kLanguages; ++a) {
+    for (size_t b = a + 1; b < kLanguages; ++b) {
+      Bitext bitext{{langs[a], langs[b]}, {}};
       for (size_t s = 0; s < splits.size(); ++s) {
         for (const Concepts& sentence : splits[s]) {
-          for (int side = 0; side < 2; ++side) {
+          for (size_t side = 0; side < 2; ++side) {
             const std::vector<int32_t> ids = encode(sentence, side == 0 ? a : b);
-            Sentences& out = bitext.splits[s][size_t(side)];
-            out.add(ids);
-            if (Split(s) != Split::Train) out.text.push_back(tokenizer.decode(ids));
+            bitext.splits[s][side].add(ids);
+            if (Split(s) != Split::Train)
+              bitext.splits[s][side].text.push_back(tokenizer.decode(ids));
           }
         }
       }

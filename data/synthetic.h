@@ -6,19 +6,7 @@
 
 namespace switchyard {
 
-struct SyntheticOptions {
-  int languages = 4;  // syn1, syn2, ...; every pair of them is a bitext
-  int concepts = 24;
-  int min_words = 3, max_words = 8;
-  int64_t train = 3000, valid = 64, test = 64;  // sentences; no sentence is in two splits
-  uint64_t seed = 1;
-};
-
-std::shared_ptr<const TranslationSource> make_synthetic(const SyntheticOptions& options);
-inline std::shared_ptr<const TranslationSource> make_synthetic(uint64_t seed = 1) {
-  SyntheticOptions options;
-  options.seed = seed;
-  return make_synthetic(options);
-}
+// Languages syn1 .. syn4, every pair of them a bitext. A function of the seed alone; no sentence is in two splits.
+std::shared_ptr<const TranslationSource> make_synthetic(uint64_t seed = 1);
 
 }  // namespace switchyard

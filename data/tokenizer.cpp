@@ -4,7 +4,6 @@
 #include <sentencepiece_trainer.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "data/batch.h"
 #include "tensor/check.h"
@@ -28,6 +27,14 @@ class LineIterator : public sentencepiece::SentenceIterator {
   size_t next_ = 0;
 };
 
+std::shared_ptr<const sentencepiece::SentencePieceProcessor> load(const std::string& model) {
+  auto processor = std::make_shared<sentencepiece::SentencePieceProcessor>();
+  user_check(processor->LoadFromSerializedProto(model).ok(),
+             "the tokenizer is not a SentencePiece model");
+  return processor;
+}
+
+std::string language_token_name(const std::string& lang) { return "__" + lang + "__"; }
 bool is_language_token(const std::string& word) {
   return word.size() > 4 && word.starts_with("__") && word.ends_with("__");
 }
@@ -36,9 +43,9 @@ bool is_language_token(const std::string& word) {
 
 std::string train_sentencepiece(const std::vector<std::string>& lines,
                                 const TokenizerOptions& options, Counts& skipped) {
-  user_check(
-      options.vocabulary_size >= 8 && options.vocabulary_size <= 1000000,
-      concat("--vocab-size ", options.vocabulary_size, ": expected a number from 8 to 1000000"));
+  const std::string option = concat("--vocab-size ", options.vocabulary_size, ": ");
+  user_check(options.vocabulary_size >= 8 && options.vocabulary_size <= 1000000,
+             option + "expected a number from 8 to 1000000");
   std::vector<const std::string*> chosen;
   const size_t step = (lines.size() + size_t(options.max_lines) - 1) / size_t(options.max_lines);
   for (size_t i = 0; i < lines.size(); i += std::max<size_t>(step, 1)) {
@@ -70,23 +77,14 @@ std::string train_sentencepiece(const std::vector<std::string>& lines,
                    why.substr(vs + 3, stop - vs - 3),
                    " pieces: raise --vocab-size or lower --character-coverage");
     }
-    throw UserError(concat("--vocab-size ", options.vocabulary_size, ": ", why));
+    throw UserError(option + why);
   }
-  sentencepiece::SentencePieceProcessor processor;
-  check(processor.LoadFromSerializedProto(model).ok(),
-        "SentencePiece cannot read the model it has just trained");
-  user_check(
-      processor.GetPieceSize() == options.vocabulary_size,
-      concat("--vocab-size ", options.vocabulary_size, ": the training text supports at most ",
-             processor.GetPieceSize(), " pieces; give that number or a smaller one"));
+  const int pieces = load(model)->GetPieceSize();
+  user_check(pieces == options.vocabulary_size,
+             concat(option, "the training text supports at most ", pieces,
+                    " pieces; give that number or a smaller one"));
   return model;
 }
-
-std::string language_token_name(const std::string& lang) { return "__" + lang + "__"; }
-
-struct Tokenizer::Processor {
-  sentencepiece::SentencePieceProcessor sp;
-};
 
 std::vector<std::string> Tokenizer::make_vocabulary(std::vector<std::string> pieces,
                                                     const std::vector<std::string>& langs) {
@@ -100,11 +98,10 @@ std::vector<std::string> Tokenizer::make_vocabulary(std::vector<std::string> pie
 
 std::vector<std::string> Tokenizer::make_vocabulary(const std::string& model,
                                                     const std::vector<std::string>& langs) {
-  sentencepiece::SentencePieceProcessor sp;
-  user_check(sp.LoadFromSerializedProto(model).ok(), "the tokenizer is not a SentencePiece model");
+  const auto sp = load(model);
   std::vector<std::string> pieces;
-  for (int i = 0; i < sp.GetPieceSize(); ++i) {
-    if (!sp.IsControl(i) && !sp.IsUnknown(i)) pieces.push_back(sp.IdToPiece(i));
+  for (int i = 0; i < sp->GetPieceSize(); ++i) {
+    if (!sp->IsControl(i) && !sp->IsUnknown(i)) pieces.push_back(sp->IdToPiece(i));
   }
   return make_vocabulary(std::move(pieces), langs);
 }
@@ -117,10 +114,8 @@ Tokenizer::Tokenizer(std::string model, std::vector<std::string> vocabulary)
   for (size_t i = 0; i < vocabulary_.size(); ++i) id_of_.emplace(vocabulary_[i], int32_t(i));
   user_check(id_of_.size() == vocabulary_.size(), "the vocabulary holds a word twice");
   if (model_.empty()) return;
-  auto processor = std::make_shared<Processor>();
-  user_check(processor->sp.LoadFromSerializedProto(model_).ok(),
-             "the tokenizer is not a SentencePiece model");
-  const auto& sp = processor->sp;
+  processor_ = load(model_);
+  const auto& sp = *processor_;
   from_piece_.assign(size_t(sp.GetPieceSize()), int32_t(kUnk));
   to_piece_.assign(vocabulary_.size(), -1);
   to_piece_[kUnk] = sp.unk_id();
@@ -133,15 +128,14 @@ Tokenizer::Tokenizer(std::string model, std::vector<std::string> vocabulary)
     from_piece_[size_t(i)] = found->second;
     to_piece_[size_t(found->second)] = i;
   }
-  processor_ = std::move(processor);
 }
 
 std::vector<int32_t> Tokenizer::encode(const std::string& text) const {
   std::vector<int32_t> ids;
   if (processor_) {
     std::vector<int> pieces;
-    const auto status = processor_->sp.Encode(text, &pieces);
-    check(status.ok(), concat("SentencePiece: ", status.ToString()));
+    const auto status = processor_->Encode(text, &pieces);
+    check(status.ok(), status.ToString());
     for (int p : pieces) ids.push_back(from_piece_[size_t(p)]);
     return ids;
   }
@@ -165,47 +159,20 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
     }
   }
   if (processor_ && !pieces.empty()) {
-    const auto status = processor_->sp.Decode(pieces, &text);
-    check(status.ok(), concat("SentencePiece: ", status.ToString()));
+    const auto status = processor_->Decode(pieces, &text);
+    check(status.ok(), status.ToString());
   }
   return text;
 }
 
-std::vector<std::string> Tokenizer::langs() const {
-  std::vector<std::string> langs;
-  for (auto it = vocabulary_.rbegin(); it != vocabulary_.rend() && is_language_token(*it); ++it) {
-    langs.insert(langs.begin(), it->substr(2, it->size() - 4));
-  }
-  return langs;
-}
-
 int64_t Tokenizer::language_token(const std::string& lang) const {
   const auto found = id_of_.find(language_token_name(lang));
-  if (found == id_of_.end()) {
-    throw UserError(
-        concat("unknown language ", lang, ": did you mean ", nearest_name(lang, langs()), "?"));
-  }
-  return found->second;
-}
-
-std::string nearest_name(const std::string& name, const std::vector<std::string>& known) {
-  std::string best;
-  size_t best_distance = SIZE_MAX;
-  for (const std::string& k : known) {  // Levenshtein distance, one row at a time
-    std::vector<size_t> row(k.size() + 1);
-    std::iota(row.begin(), row.end(), size_t(0));
-    for (size_t i = 1; i <= name.size(); ++i) {
-      size_t diagonal = row[0];
-      row[0] = i;
-      for (size_t j = 1; j <= k.size(); ++j) {
-        const size_t replace = diagonal + (name[i - 1] != k[j - 1]);
-        diagonal = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, replace});
-      }
-    }
-    if (row.back() < best_distance) best_distance = row.back(), best = k;
-  }
-  return best;
+  if (found != id_of_.end()) return found->second;
+  std::vector<std::string> known;
+  for (const std::string& word : vocabulary_)
+    if (is_language_token(word)) known.push_back(word.substr(2, word.size() - 4));
+  throw UserError(
+      concat("unknown language ", lang, ": did you mean ", nearest_name(lang, known), "?"));
 }
 
 }  // namespace switchyard

@@ -10,6 +10,10 @@
 
 #include "data/utf8.h"
 
+namespace sentencepiece {
+class SentencePieceProcessor;
+}
+
 namespace switchyard {
 
 struct TokenizerOptions {
@@ -23,8 +27,6 @@ struct TokenizerOptions {
 // the text cannot fill, or that cannot hold its characters, is a UserError. Lines left out are counted.
 std::string train_sentencepiece(const std::vector<std::string>& lines,
                                 const TokenizerOptions& options, Counts& skipped);
-
-std::string language_token_name(const std::string& lang);  // "__fr__"
 
 class Tokenizer {
  public:
@@ -44,18 +46,14 @@ class Tokenizer {
   int64_t language_token(const std::string& lang) const;  // UserError names the nearest known one
   const std::vector<std::string>& vocabulary() const { return vocabulary_; }
   const std::string& model() const { return model_; }
-  std::vector<std::string> langs() const;  // from the `__xx__` entries at the end
 
  private:
-  struct Processor;
   std::string model_;
   std::vector<std::string> vocabulary_;
-  std::shared_ptr<const Processor> processor_;  // empty for the word tokenizer
+  std::shared_ptr<const sentencepiece::SentencePieceProcessor>
+      processor_;                               // empty for the word tokenizer
   std::vector<int32_t> from_piece_, to_piece_;  // between model ids and ours; -1 = none
   std::unordered_map<std::string, int32_t> id_of_;
 };
-
-// "did you mean" for languages and pairs: the known name with the smallest edit distance.
-std::string nearest_name(const std::string& name, const std::vector<std::string>& known);
 
 }  // namespace switchyard

@@ -23,7 +23,7 @@ TranslationSource::TranslationSource(std::string origin, std::vector<std::string
       tokenizer_(std::move(tokenizer)),
       bitexts_(std::move(bitexts)) {
   user_check(!bitexts_.empty(), concat(origin_, ": no language pair in it"));
-  for (const std::string& lang : langs_) language_token(int32_t(&lang - langs_.data()));
+  for (const std::string& lang : langs_) tokenizer_.language_token(lang);
   for (const Bitext& b : bitexts_) {
     for (const std::string& lang : b.langs) {
       user_check(std::find(langs_.begin(), langs_.end(), lang) != langs_.end(),
@@ -36,14 +36,12 @@ TranslationSource::TranslationSource(std::string origin, std::vector<std::string
                  concat(where, ": ", x.size(), " and ", y.size(), " sentences, expected as many"));
       for (const Sentences* side : {&x, &y}) {
         const auto& o = side->offsets;
-        user_check(!o.empty() && o.front() == 0 && std::is_sorted(o.begin(), o.end()) &&
+        user_check(!o.empty() && o.front() == 0 && std::ranges::is_sorted(o) &&
                        o.back() == int64_t(side->tokens.size()),
-                   concat(where, ": offsets do not rise from 0 to the number of tokens"));
-        for (int32_t id : side->tokens) {
-          user_check(
-              id >= kUnk && id < vocabulary_size(),
-              concat(where, ": token id ", id, ", expected ", kUnk, " to ", vocabulary_size() - 1));
-        }
+                   where + ": offsets do not rise from 0 to the number of tokens");
+        const auto known = [&](int32_t id) { return id >= kUnk && id < vocabulary_size(); };
+        user_check(std::ranges::all_of(side->tokens, known),
+                   concat(where, ": a token id is not from ", kUnk, " to ", vocabulary_size() - 1));
         user_check(
             side->text.empty() || int64_t(side->text.size()) == side->size(),
             concat(where, ": ", side->text.size(), " texts for ", side->size(), " sentences"));

@@ -55,9 +55,6 @@ class TranslationSource {
   const std::vector<Bitext>& bitexts() const { return bitexts_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   int64_t vocabulary_size() const { return int64_t(tokenizer_.vocabulary().size()); }
-  int64_t language_token(int32_t lang) const {
-    return tokenizer_.language_token(langs_[size_t(lang)]);
-  }
 
   int64_t size(Split split, int32_t direction) const { return source(split, direction).size(); }
   const Sentences& source(Split split, int32_t direction) const {

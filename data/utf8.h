@@ -1,13 +1,16 @@
-// UTF-8 and code points, with ICU's tables. Text in this library is UTF-8 in std::string; rules that look
-// at characters work on code points.
+// UTF-8 and code points, with ICU's tables, and lists of words. Text in this library is UTF-8 in std::string; rules
+// that look at characters work on code points.
 #pragma once
 #include <unicode/uchar.h>
 #include <unicode/utf8.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
+#include <numeric>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace switchyard {
@@ -35,6 +38,9 @@ inline bool valid_utf8(std::string_view text) {
   return ok;
 }
 
+// The property White_Space, and U+001C..001F, which are separators to text tools as well.
+inline bool is_white_space(UChar32 c) { return u_isUWhiteSpace(c) || (c >= 0x1C && c <= 0x1F); }
+
 inline void append_utf8(std::string& out, UChar32 c) {
   uint8_t bytes[4];
   int32_t n = 0;
@@ -48,28 +54,49 @@ inline int64_t count_code_points(std::string_view text) {
   return n;
 }
 
+// The pieces between the marks; "a\nb\n" has two lines. Only at '\n', never at U+0085 or U+2028.
+inline std::vector<std::string_view> split_at(std::string_view text, char mark) {
+  std::vector<std::string_view> pieces;
+  for (size_t i = 0; i < text.size(); i += pieces.back().size() + 1)
+    pieces.push_back(text.substr(i, text.find(mark, i) - i));
+  return pieces;
+}
+
 // Cut at runs of ASCII spaces; no empty pieces.
 inline std::vector<std::string_view> split_words(std::string_view text) {
-  std::vector<std::string_view> words;
-  for (size_t i = 0; i < text.size();) {
-    const size_t begin = text.find_first_not_of(' ', i);
-    if (begin == std::string_view::npos) break;
-    i = std::min(text.find(' ', begin), text.size());
-    words.push_back(text.substr(begin, i - begin));
-  }
+  std::vector<std::string_view> words = split_at(text, ' ');
+  std::erase(words, "");
   return words;
 }
 
 // "a,b,c" -> {"a", "b", "c"}; blanks around the names are dropped, empty names kept out.
 inline std::vector<std::string> split_list(std::string_view text) {
   std::vector<std::string> parts;
-  for (size_t i = 0; i <= text.size();) {
-    const size_t end = std::min(text.find(',', i), text.size());
-    const auto words = split_words(text.substr(i, end - i));
+  for (const std::string_view part : split_at(text, ',')) {
+    const auto words = split_words(part);
     if (!words.empty()) parts.emplace_back(words[0]);
-    i = end + 1;
   }
   return parts;
+}
+
+// "did you mean": the known name with the smallest Levenshtein distance.
+inline std::string nearest_name(const std::string& name, const std::vector<std::string>& known) {
+  std::string best;
+  size_t best_distance = SIZE_MAX;
+  for (const std::string& k : known) {
+    std::vector<size_t> row(k.size() + 1);  // distances of name[0, i) to k[0, j)
+    std::iota(row.begin(), row.end(), size_t(0));
+    for (size_t i = 1; i <= name.size(); ++i) {
+      size_t diagonal = std::exchange(row[0], i);
+      for (size_t j = 1; j <= k.size(); ++j) {
+        const size_t replaced = diagonal + (name[i - 1] != k[j - 1]);
+        diagonal = row[j];
+        row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+      }
+    }
+    if (row.back() < best_distance) best_distance = row.back(), best = k;
+  }
+  return best;
 }
 
 }  // namespace switchyard

@@ -170,7 +170,8 @@ TEST(BleuFixtures, Files) {
       continue;
     }
     SCOPED_TRACE(row["id"]);
-    const std::vector<std::string> lines = split_lines(read_file(path));
+    std::vector<std::string> lines = split(read_file(path), "\n");
+    if (lines.back().empty()) lines.pop_back();
     const std::vector<std::string> parts = split(row["hyp"].substr(0, row["hyp"].find('(')), ":");
     const size_t k = parts.size() > 1 ? std::stoul(parts[1]) : 1;
     std::vector<References> refs;

@@ -53,7 +53,7 @@ TEST(TextFiles, CompressedAndPlainAreTheSame) {
         << name;
   }
   EXPECT_EQ(read_file(folder / "plain"), text);
-  EXPECT_EQ(split_lines(text).size(), 4u);
+  EXPECT_EQ(split_at(text, '\n').size(), 4u);
   EXPECT_EQ(read_file(folder.write("empty", "")), "");
 }
 

@@ -61,7 +61,7 @@ TEST(Batcher, PaddingAndLanguageTokensOfTheSpec) {
       "x", std::vector<std::string>{"aa", "bb", "en"}, t, std::vector<Bitext>{b});
   DataConfig c = small_config();
   const SentenceList both = {{0, 0}, {0, 1}};
-  TranslationBatch batch = to_tensors(Batcher(source, c, Split::Valid).build(both));
+  TranslationBatch batch = Batcher(source, c, Split::Valid).build(both);
   EXPECT_EQ(batch.source.shape(), (Shape{2, 5}));
   EXPECT_EQ(batch.source.to_vector<int64_t>(),
             (std::vector<int64_t>{8, 4, 5, 6, 2, 1, 1, 8, 7, 2}));
@@ -71,22 +71,22 @@ TEST(Batcher, PaddingAndLanguageTokensOfTheSpec) {
   EXPECT_EQ(batch.target_tokens, 7);
   EXPECT_EQ(batch.source_tokens, 8);
   // the other direction of the same arrays, in a batch that mixes both
-  batch = to_tensors(Batcher(source, c, Split::Valid).build({{1, 1}, {0, 1}}));
+  batch = Batcher(source, c, Split::Valid).build({{1, 1}, {0, 1}});
   EXPECT_EQ(batch.source.to_vector<int64_t>(), (std::vector<int64_t>{10, 6, 7, 2, 1, 8, 7, 2}));
   EXPECT_EQ(batch.direction, (std::vector<int32_t>{1, 0}));
   c.encoder_langtok = "src";
   c.decoder_langtok = false;
-  batch = to_tensors(Batcher(source, c, Split::Valid).build({{0, 0}}));
+  batch = Batcher(source, c, Split::Valid).build({{0, 0}});
   EXPECT_EQ(batch.source.to_vector<int64_t>(), (std::vector<int64_t>{10, 4, 5, 6, 2}));
   EXPECT_EQ(batch.target.to_vector<int64_t>(), (std::vector<int64_t>{5, 2}));
   EXPECT_EQ(batch.decoder_input.to_vector<int64_t>(), (std::vector<int64_t>{2, 5}));
   c.encoder_langtok = "none";
-  batch = to_tensors(Batcher(source, c, Split::Valid).build({{0, 0}}));
+  batch = Batcher(source, c, Split::Valid).build({{0, 0}});
   EXPECT_EQ(batch.source.to_vector<int64_t>(), (std::vector<int64_t>{4, 5, 6, 2}));
   batch = source_batch(t, small_config(), {{4}, {}}, "en", "bb");
   EXPECT_EQ(batch.source.to_vector<int64_t>(), (std::vector<int64_t>{9, 4, 2, 1, 9, 2}));
   EXPECT_EQ(batch.target.to_vector<int64_t>(), (std::vector<int64_t>{9, 2, 9, 2}));
-  const TranslationBatch dummy = to_tensors(Batcher(source, c, Split::Valid).build({}));
+  const TranslationBatch dummy = Batcher(source, c, Split::Valid).build({});
   EXPECT_EQ(dummy.sentences, 0);
   EXPECT_EQ(dummy.source.shape(), (Shape{0, 0}));
 }
@@ -99,7 +99,7 @@ TEST(Batcher, CutsByTokensAndMultiple) {
     const EpochSampler sampler(source, c, 1);
     int64_t sentences = 0, odd = 0;
     for (const SentenceList& list : sampler.batches(0)) {
-      const HostBatch b = sampler.build(list);
+      const TranslationBatch b = sampler.build(list);
       EXPECT_GT(b.sentences, 0);
       EXPECT_LE(b.sentences * std::max(b.source_time, b.target_time), c.max_tokens);
       sentences += b.sentences;
@@ -121,7 +121,7 @@ TEST(Sampler, EveryRankAndEpochCoversAllDataOnce) {
       std::map<std::pair<int32_t, int64_t>, int> seen;
       std::vector<Key> order;
       bool dummies = false;
-      while (iterators[0]->epoch() == epoch) {
+      while (iterators[0]->position().epoch == epoch) {
         for (auto& it : iterators) {
           const TranslationBatch b = it->next();
           EXPECT_FALSE(dummies && b.sentences > 0);
@@ -225,7 +225,7 @@ TEST(Sampler, FiltersLongSentencesAndCountsThem) {
   const EpochSampler sampler(source, c, 1);
   int64_t kept = 0;
   for (const SentenceList& list : sampler.batches(0)) {
-    const HostBatch b = sampler.build(list);
+    const TranslationBatch b = sampler.build(list);
     EXPECT_LE(b.source_time, 10);
     EXPECT_LE(b.target_time, 11);
     kept += b.sentences;
@@ -295,7 +295,42 @@ TEST(EvalBatches, CoverTheSplitOnceAtAnyNumberOfRanks) {
   const auto make = [&] { return EvalBatches(source, c, Split::Valid, -1, 64, 0, 0, 1); };
   EXPECT_NE(user_error(make).find("--skip-invalid-size-inputs-valid-test"), std::string::npos);
   c.skip_invalid_size_inputs = true;
-  EXPECT_EQ(make().sentences() + make().skipped().at("longer than --max-source-positions"), 44);
+  EXPECT_EQ(make().sentences(), 22);  // 6 sources of 1 .. 11 words, 5 of 2 .. 12, twice
+}
+
+TEST(EvalBatches, FirstSentencesAndShuffledSources) {
+  const auto source = small_source(4, 4);  // valid: 11 sentences of 1 .. 11 and 12 .. 2 words
+  // by direction and sentence: how many words its source and target have
+  const auto words = [&](EvalSelection selection) {
+    std::map<std::pair<int32_t, int64_t>, std::pair<int64_t, int64_t>> found;
+    const EvalBatches batches(source, small_config(), Split::Valid, -1, 64, 0, 0, 1, selection);
+    for (int64_t i = 0; i < batches.size(); ++i) {
+      const TranslationBatch b = batches[i];
+      const auto from = b.source.to_vector<int64_t>(), to = b.target.to_vector<int64_t>();
+      const auto count = [](const std::vector<int64_t>& ids, size_t row, int64_t time) {
+        const auto begin = ids.begin() + int64_t(row) * time;
+        return std::count_if(begin, begin + time, [](int64_t id) { return id == 6 || id == 7; });
+      };
+      for (size_t k = 0; k < b.ids.size(); ++k)
+        found[{b.direction[k], b.ids[k]}] = {count(from, k, b.source_time),
+                                             count(to, k, b.target_time)};
+    }
+    EXPECT_EQ(int64_t(found.size()), batches.sentences());
+    return found;
+  };
+  const auto all = words({}), first = words({5, false}), shuffled = words({5, true});
+  EXPECT_EQ(all.size(), 44u);
+  EXPECT_EQ(first.size(), 20u);
+  for (const auto& [sentence, lengths] : first) {
+    const auto [direction, i] = sentence;
+    EXPECT_LT(i, 5);
+    EXPECT_EQ(lengths, all.at(sentence));
+    // the target stays, the source is the next one's, of the chosen ones; the last takes the first's
+    EXPECT_EQ(shuffled.at(sentence).second, lengths.second);
+    EXPECT_EQ(shuffled.at(sentence).first, all.at({direction, (i + 1) % 5}).first);
+  }
+  EXPECT_EQ(shuffled.size(), first.size());
+  EXPECT_EQ(words({100, false}), all);  // more than there are
 }
 
 TEST(Synthetic, SplitsAreDisjointAndTextIsWords) {
