@@ -16,9 +16,10 @@ void Call::publish(const std::byte* data, int64_t bytes, const int64_t* offsets)
 
 const std::byte* Call::peer(int m, int64_t bytes) const {
   const CommGroup::Slot& slot = g.slots[m];
-  check(slot.bytes == bytes,
-        concat("ranks disagree about a collective: rank ", g.members[m], " has ", slot.bytes,
-               " bytes, rank ", g.members[me], " has ", bytes));
+  if (slot.bytes != bytes) {  // not check(): its text would be made on every call
+    throw Error(concat("ranks disagree about a collective: rank ", g.members[m], " has ",
+                       slot.bytes, " bytes, rank ", g.members[me], " has ", bytes));
+  }
   return slot.data;
 }
 
@@ -66,7 +67,6 @@ void copy(std::byte* to, const std::byte* from, int64_t bytes) {
 
 void spread_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out) {
   const int64_t total = offsets.back();
-  c.publish(out, total);
   c.meet();
   c.read([&] {
     for (int m = 0; m < c.g.size(); ++m) {
@@ -92,6 +92,7 @@ void exchange_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out
 void gather(Call& c, const std::byte* mine, const std::vector<int64_t>& offsets, std::byte* out) {
   if (const int64_t bytes = offsets[c.me + 1] - offsets[c.me])
     copy(out + offsets[c.me], mine, bytes);
+  c.publish(out, offsets.back());
   exchange_parts(c, offsets, out);
   spread_parts(c, offsets, out);
 }

@@ -77,6 +77,7 @@ std::vector<int64_t> equal_parts(int n, int64_t bytes);  // n + 1 offsets
 void gather(Call& c, const std::byte* mine, const std::vector<int64_t>& offsets, std::byte* out);
 // gather in two halves, both with the own part in `out` already. First: the own part to one member of every
 // other process, theirs to the agents here. Second: what is here to all members of this process.
+// `out` must be published before the second; publishing it anew could race with those who still read the slot.
 void exchange_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out);
 void spread_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out);
 

@@ -132,8 +132,10 @@ bool MpiBridge::finished(InFlight& messages) {
     for (size_t i = 0; i < m.requests.size(); ++i) {
       int bytes = -1;
       if (m.expected[i] >= 0) MPI_Get_count(&m.statuses[i], MPI_BYTE, &bytes);
-      check(bytes == m.expected[i], concat("a message has ", bytes, " bytes where ", m.expected[i],
-                                           " were expected: ranks disagree about a collective"));
+      if (bytes != m.expected[i]) {
+        throw Error(concat("a message has ", bytes, " bytes where ", m.expected[i],
+                           " were expected: ranks disagree about a collective"));
+      }
     }
   }
   m.requests.clear();

@@ -282,6 +282,7 @@ int run_main(int argc, char** argv,
     const Machine machine = look_around(bridge.get());
     const RunPlan agreed =
         agree_on_plan(bridge.get(), machine, std::vector<std::string>(argv + 1, argv + argc), plan);
+    if (agreed.exit_code && machine.process == 0) std::fputs(agreed.text.c_str(), stdout);
     code = agreed.exit_code ? *agreed.exit_code : run_planned(bridge, machine, agreed, rank_main);
     if (bridge) bridge->finalize();
   } catch (const std::exception& e) {  // of this file's own steps; ranks' errors end in their Crew

@@ -35,6 +35,7 @@ struct RunPlan {
   int ranks = 0;               // R; 0 = one rank for each process
   int ranks_per_node = 0;      // 0 = from the machine
   std::optional<int> exit_code;  // set: do not run (--help, --version), end with this code
+  std::string text = "";         // what process 0 prints before it ends so
 };
 
 int run_main(int argc, char** argv, const std::function<RunPlan(std::vector<std::string> args, int processes)>& plan,

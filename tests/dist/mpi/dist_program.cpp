@@ -62,6 +62,10 @@ static void rank_main(Runtime& rt, const std::string& mode) {
   } else if (mode == "everywhere") {
     throw UserError("--rate x: expected a number");
   } else if (mode == "kill") {
+    if (rt.world.sum(int64_t{1}) == last + 1 && me == 0) {
+      std::printf("all ranks are here\n");
+      std::fflush(stdout);
+    }
     rt.world.barrier();
     if (me == last) kill(getpid(), SIGKILL);
     rt.world.barrier();

@@ -118,6 +118,8 @@ TEST(Mpi, PlanErrorsAndHelpAreSaidOnce) {
 TEST(Mpi, AKilledProcessEndsTheOthers) {
   const Outcome o = run(3, "kill 5");
   EXPECT_NE(o.code, 0);
+  EXPECT_EQ(o.count("all ranks are here\n"), 1) << o.text;  // it ran at all
+  EXPECT_GE(o.count("signal 9"), 1) << o.text;
   EXPECT_LT(o.seconds, 6) << o.text;
 }
 
