@@ -145,7 +145,7 @@ int main(int argc, char** argv) {
       [&](std::vector<std::string> args, int processes) -> dist::RunPlan {
         OptionList options = option_list(config);
         const ParseResult parsed = parse_flags(options, args, "eval_hmoe", "Evaluate an HMoE checkpoint.");
-        if (parsed.exit_code) return {.exit_code = parsed.exit_code};
+        if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         config.generate.validate();
         run = open_stored_run(config.path);
         run.config.hmoe.moe_eval_capacity_token_fraction = config.capacity_fraction;

@@ -103,6 +103,7 @@ int run(const std::vector<std::string>& args) {
   OptionList list = option_list(config);
   const ParseResult parsed =
       parse_flags(list, options, "inspect", "What a checkpoint holds: inspect PATH");
+  std::cout << parsed.text;
   if (parsed.exit_code) return *parsed.exit_code;
   const size_t expected = config.diff ? 2 : 1;
   user_check(config.show_config + config.check + config.digest + config.diff <= 1,

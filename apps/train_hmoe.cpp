@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
         OptionList options = option_list(config);
         const ParseResult parsed = parse_flags(options, args, "train_hmoe",
             "Train a stratified mixture-of-experts transformer (HMoE) for translation.", hmoe_presets());
-        if (parsed.exit_code) return {.exit_code = parsed.exit_code};
+        if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         notes = parsed.notes;
         from = find_resume_point(config.train);
         if (from.resume) {

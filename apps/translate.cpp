@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
         OptionList options = option_list(config);
         const ParseResult parsed = parse_flags(options, args, "translate",
             "Translate standard input to standard output, a sentence a line.");
-        if (parsed.exit_code) return {.exit_code = parsed.exit_code};
+        if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         config.generate.validate();
         run = open_stored_run(config.path);
         user_check(!config.source_lang.empty() && !config.target_lang.empty(),

@@ -18,13 +18,10 @@ namespace switchyard {
 // One option, type-erased: what flags.cpp needs to parse and print it.
 struct Option {
   std::string name, help, group;
-  std::vector<std::string> names;  // the name, then its aliases
-  std::string default_text, type_name;
-  bool is_bool = false;
-  std::vector<std::string> choices;               // empty = any
+  std::vector<std::string> names;                 // the name, then its aliases
+  std::string type_name;                          // TEXT (quoted in TOML), INTEGER, NUMBER or 0|1
   std::function<void(const std::string&)> parse;  // throws UserError with a one-line reason
   std::function<std::string()> print;             // current value as text
-  bool is_text = false;                           // quoted in TOML
   bool given = false;                             // set by preset, file or command line
 };
 
@@ -33,10 +30,9 @@ struct Option {
 class OptionList {
  public:
   void group(const std::string& title) { group_ = title; }
-  template <class T>
+  template <class T>  // int, int64_t, double, bool, std::string, std::optional of those
   void operator()(T& field, const std::string& name, const std::string& help,
-                  std::vector<std::string> choices =
-                      {});  // T: int, int64_t, double, bool, std::string, std::optional of those
+                  const std::vector<std::string>& choices = {});  // empty = any
   // An option of the reference that changes nothing here: accepted with a note.
   void accepted(const std::string& name, const std::string& why) { accepted_names[name] = why; }
   // An option whose feature is not there yet: refused with this reason.
@@ -46,11 +42,12 @@ class OptionList {
   std::map<std::string, std::string> accepted_names, refused_names;
 
  private:
-  std::string group_;
+  std::string group_ = "Options";
 };
 
 struct ParseResult {
-  std::optional<int> exit_code;    // --help and --version were printed: stop with this code
+  std::optional<int> exit_code;  // --help or --version: print `text`, stop with this code
+  std::string text;
   std::vector<std::string> notes;  // accepted-and-ignored options, for the banner
 };
 

@@ -1,5 +1,6 @@
 // From a field's type to an Option: how each type is read and printed. Included by flags.h only.
 #pragma once
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <limits>
@@ -71,32 +72,26 @@ const char* type_name() {
 
 template <class T>
 void OptionList::operator()(T& field, const std::string& names, const std::string& help,
-                            std::vector<std::string> choices) {
+                            const std::vector<std::string>& choices) {
   Option option;
   option.names = split_list(names);
   option.name = option.names.at(0);
-  option.help = help;
-  option.group = group_.empty() ? "Options" : group_;
-  option.default_text = flags::print_value(field);
+  const std::string default_text = flags::print_value(field), shown = flags::join(choices, ",");
+  option.help = concat(help, choices.empty() ? "" : concat(" {", shown, "}"), " [",
+                       default_text.empty() ? "\"\"" : default_text, "]");
+  option.group = group_;
   option.type_name = flags::type_name<T>();
-  option.is_bool = std::is_same_v<T, bool>;
-  option.is_text = option.type_name == "TEXT";
-  option.choices = choices;
-  choices.insert(choices.end(),
-                 {option.default_text, flags::kOptional<T> ? "none" : option.default_text});
-  option.parse = [&field, name = option.name, allowed = choices, limited = !option.choices.empty(),
-                  shown = flags::join(option.choices, ", ")](const std::string& text) {
+  option.print = [&field] { return flags::print_value(field); };
+  option.parse = [&field, name = option.name, choices](const std::string& text) {
     try {
       const T value = flags::parse_value<T>(text);
-      bool known = !limited;
-      for (const std::string& choice : allowed) known |= choice == flags::print_value(value);
-      user_check(known, "one of " + shown);
+      user_check(choices.empty() || std::count(choices.begin(), choices.end(), text) > 0,
+                 "one of " + flags::join(choices, ", "));
       field = value;
     } catch (const UserError& expected) {
       throw UserError(concat("--", name, ": '", text, "' is not ", expected.what()));
     }
   };
-  option.print = [&field] { return flags::print_value(field); };
   options.push_back(std::move(option));
 }
 

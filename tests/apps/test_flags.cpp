@@ -196,20 +196,19 @@ TEST(Flags, AcceptedNamesLeaveANote) {
 }
 
 TEST(Flags, HelpIsGroupedAndComplete) {
-  testing::internal::CaptureStdout();
   Config c;
   const ParseResult result = parse(c, {"--lr", "3", "--help"});
-  const std::string text = testing::internal::GetCapturedStdout();
+  const std::string& text = result.text;
   EXPECT_EQ(result.exit_code, 0);
   for (const char* part :
        {"About it.", "Model:", "Training:", "Inner:", "--hmoe-layer INTEGER",
         "number of strata [1]", "{all,random,sampling} [all]", "--precision,--dtype",
-        "learning rate [8e-04]", "--preset NAME", "--fp16 is refused: use",
+        "learning rate [8e-04]", "--preset TEXT", "--fp16 is refused: use",
         "--ddp-backend: one scheme", "--depth INTEGER", "at most [none]"})
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
-  testing::internal::CaptureStdout();
-  EXPECT_EQ(parse(c, {"--version"}).exit_code, 0);
-  EXPECT_NE(testing::internal::GetCapturedStdout().find("commit"), std::string::npos);
+  const ParseResult version = parse(c, {"--version"});
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_NE(version.text.find("commit"), std::string::npos);
 }
 
 TEST(Flags, TomlReadsBackExactly) {
@@ -242,7 +241,7 @@ TEST(Flags, TomlAsPeopleWriteIt) {
   OptionList list = option_list(c);
   from_toml(list,
             "# comment\r\n\n  lr = 1 # fast\ndata='C:\\dir'\nmax-update = 1000\nfast = true\n"
-            "hmoe-layer=2\nrun-name = \"\\u00e9\\U0001F44D\\t\"\ndtype = \"bf16\"\n",
+            "hmoe-layer=2\nrun-name = \"\\u00e9👍\\t\"\ndtype = \"bf16\"\n",
             "f");
   EXPECT_EQ(c.lr, 1);
   EXPECT_EQ(c.data, "C:\\dir");
@@ -260,7 +259,7 @@ TEST(Flags, TomlMistakesNameFileAndLine) {
       {"lr = ", "f:1: a value is missing"},
       {"data = abc", "f:1: 'abc' is no TOML value for an option; write texts in quotes"},
       {"data = \"abc", "f:1: a quoted text does not end on its line"},
-      {"data = \"a\\", "f:1: unknown escape in a quoted text"},
+      {"data = \"a\\", "f:1: a quoted text does not end on its line"},
       {"data = \"\\q\"", "f:1: unknown escape in a quoted text"},
       {"data = \"\\u12\"", "f:1: unknown escape in a quoted text"},
       {"lr = 1 2", "f:1: something follows the value"},
