@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "apps/common/flags.h"
+#include "apps/common/text_table.h"
 #include "data/bitext_builder.h"
 #include "data/corpus.h"
 #include "tensor/parallel.h"
@@ -134,26 +135,22 @@ std::vector<RawBitext> read_text(const PrepareConfig& config) {
 // The order of the language tokens: --langs, then whatever else occurs (English last).
 std::vector<std::string> token_languages(const PrepareConfig& config,
                                          const std::vector<RawBitext>& bitexts) {
-  std::vector<std::string> langs = split_list(config.langs);
-  const auto add = [&](const std::string& lang) {
-    if (std::find(langs.begin(), langs.end(), lang) == langs.end()) langs.push_back(lang);
+  std::vector<std::string> langs = split_list(config.langs), used;
+  const auto has = [](const std::vector<std::string>& list, const std::string& lang) {
+    return std::ranges::count(list, lang);
   };
-  for (const std::string& lang : std::vector<std::string>(langs)) {
-    user_check(std::count(langs.begin(), langs.end(), lang) == 1,
-               concat("--langs: ", lang, " is given twice"));
-  }
   for (bool english : {false, true}) {
     for (const RawBitext& b : bitexts) {
-      for (const std::string& lang : b.langs) {
-        if ((lang == "en") == english) add(lang);
-      }
+      for (const std::string& lang : b.langs)
+        if ((lang == "en") == english && !has(used, lang)) used.push_back(lang);
     }
   }
   for (const std::string& lang : langs) {
-    bool used = false;
-    for (const RawBitext& b : bitexts) used |= b.langs[0] == lang || b.langs[1] == lang;
-    user_check(used, concat("--langs ", lang, ": no pair has this language"));
+    user_check(has(langs, lang) == 1, concat("--langs: ", lang, " is given twice"));
+    user_check(has(used, lang), concat("--langs ", lang, ": no pair has this language"));
   }
+  for (const std::string& lang : used)
+    if (!has(langs, lang)) langs.push_back(lang);
   return langs;
 }
 
@@ -172,30 +169,29 @@ std::vector<std::string> tokenizer_lines(const std::vector<RawBitext>& bitexts) 
   return lines;
 }
 
-void print_table(const std::vector<RawBitext>& raw, const TranslationSource& corpus) {
-  std::printf("%-14s %9s %7s %7s %7s %12s %12s\n", "pair", "train", "valid", "test", "extra",
-              "tokens", "tokens/pair");
+void print_tables(const std::vector<RawBitext>& raw, const TranslationSource& corpus) {
+  TextTable sizes({"pair", "train", "valid", "test", "extra", "tokens"});
   for (const Bitext& b : corpus.bitexts()) {
-    std::printf("%-14s", b.name().c_str());
-    for (size_t s = 0; s < 4; ++s)
-      std::printf(s == 0 ? " %9zu" : " %7zu", size_t(b.splits[s][0].size()));
-    const size_t tokens = b.splits[0][0].tokens.size() + b.splits[0][1].tokens.size();
-    std::printf(" %12zu %12.1f\n", tokens,
-                double(tokens) / double(std::max<int64_t>(b.splits[0][0].size(), 1)));
+    std::vector<std::string> row = {b.name()};
+    for (const auto& split : b.splits) row.push_back(concat(split[0].size()));
+    row.push_back(concat(b.splits[0][0].tokens.size() + b.splits[0][1].tokens.size()));
+    sizes.row(row);
   }
+  std::cout << sizes.text();
   Counts total;
-  for (const RawBitext& b : raw) add_counts(total, b.counts);
-  if (total.empty()) return;
-  std::printf("\n%-36s %9s", "left out", "total");
-  for (const RawBitext& b : raw) std::printf(" %9s", (b.langs[0] + "-" + b.langs[1]).c_str());
-  for (const auto& [why, n] : total) {
-    std::printf("\n%-36s %9lld", why.c_str(), static_cast<long long>(n));
-    for (const RawBitext& b : raw) {
-      const auto found = b.counts.find(why);
-      std::printf(" %9lld", static_cast<long long>(found == b.counts.end() ? 0 : found->second));
-    }
+  std::vector<std::string> titles = {"left out", "total"};
+  for (const RawBitext& b : raw) {
+    for (const auto& [why, n] : b.counts) total[why] += n;
+    titles.push_back(b.langs[0] + "-" + b.langs[1]);
   }
-  std::printf("\n");
+  TextTable reasons(titles);
+  for (const auto& [why, n] : total) {
+    std::vector<std::string> row = {why, concat(n)};
+    for (const RawBitext& b : raw)
+      row.push_back(concat(b.counts.contains(why) ? b.counts.at(why) : 0));
+    reasons.row(row);
+  }
+  if (!total.empty()) std::cout << "\n" << reasons.text();
 }
 
 void prepare(const PrepareConfig& config) {
@@ -214,23 +210,19 @@ void prepare(const PrepareConfig& config) {
       config.tokenizer.character_coverage > 0.5 && config.tokenizer.character_coverage <= 1.0,
       concat("--character-coverage ", config.tokenizer.character_coverage,
              ": expected above 0.5, at most 1"));
-  user_check(!config.output.empty(), "--output: expected a file name");
+  check_output(config.output);
   for (const std::string& lang : split_list(config.langs)) check_language_name(lang);
   set_num_threads(config.threads > 0 ? int(config.threads)
                                      : std::max(1, int(std::thread::hardware_concurrency())));
 
   std::vector<RawBitext> raw;
-  if (!config.gettext.empty()) {
-    CatalogueOptions options;
-    options.folder = config.gettext;
-    options.plain_test = config.plain_test;
-    for (const std::string& lang : split_list(config.langs)) {
-      if (lang != "en") options.langs.push_back(lang);
-    }
+  if (config.gettext.empty()) {
+    raw = read_text(config);
+  } else {
+    CatalogueOptions options{config.gettext, split_list(config.langs), config.plain_test};
+    std::erase(options.langs, "en");
     user_check(!options.langs.empty(), "--langs: expected a language besides en");
     raw = read_gettext(options, progress);
-  } else {
-    raw = read_text(config);
   }
   for (const RawBitext& b : raw) {
     for (const std::string& lang : b.langs) check_language_name(lang);
@@ -249,11 +241,12 @@ void prepare(const PrepareConfig& config) {
   progress("encoding");
   std::vector<Bitext> bitexts = encode_bitexts(raw, tokenizer);
   const TranslationSource corpus(config.output, langs, std::move(tokenizer), std::move(bitexts));
-  for (const RawBitext& b : raw) add_counts(skipped, b.counts);
+  for (const RawBitext& b : raw)
+    for (const auto& [why, n] : b.counts) skipped[why] += n;
   PrepareConfig recorded = config;  // the file does not depend on these two
   recorded.threads = 0, recorded.output.clear();
   write_corpus(config.output, corpus, skipped, to_toml(option_list(recorded)));
-  print_table(raw, corpus);
+  print_tables(raw, corpus);
   std::printf("\nvocabulary %lld, checksum %s\nwrote %s (%.1f MB)\n",
               static_cast<long long>(corpus.vocabulary_size()), corpus.checksum().c_str(),
               config.output.c_str(), double(std::filesystem::file_size(config.output)) * 1e-6);
@@ -274,6 +267,7 @@ int run(std::vector<std::string> args) {
   }
   const ParseResult parsed =
       parse_flags(list, args, "prepare", "Makes a corpus file: prepare translation [options]");
+  std::cout << parsed.text;
   if (parsed.exit_code) return *parsed.exit_code;
   user_check(has_task, "expected a task: apps/prepare translation ...");
   if (!config.gettext.empty() && config.langs.empty()) config.langs = kDefaultLangs;

@@ -23,14 +23,13 @@ struct Candidate {
 // Cleaned pairs of one language, the first of each key.
 std::vector<Candidate> clean_messages(std::vector<Message> messages, const std::string& lang,
                                       Counts& counts) {
-  const int64_t n = int64_t(messages.size());
-  std::vector<Candidate> all(static_cast<size_t>(n));
-  std::vector<const char*> dropped(size_t(n), nullptr);
-  parallel_for(n, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Candidate& c = all[size_t(i)];
-      c.text = {std::move(messages[size_t(i)].source), std::move(messages[size_t(i)].target)};
-      dropped[size_t(i)] = clean_pair(c.text.first, c.text.second, lang);
+  std::vector<Candidate> all(messages.size());
+  std::vector<const char*> dropped(messages.size());
+  parallel_for(int64_t(all.size()), 64, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) {
+      Candidate& c = all[i];
+      c.text = {std::move(messages[i].source), std::move(messages[i].target)};
+      dropped[i] = clean_pair(c.text.first, c.text.second, lang);
       c.key = normalized_key(c.text.first);
       c.split = split_of(c.key);
     }
@@ -113,9 +112,10 @@ void limit_training_pairs(std::vector<RawBitext>& bitexts, int64_t limit, uint64
     std::iota(order.begin(), order.end(), size_t(0));
     for (size_t i = 0; i < size_t(limit); ++i)
       std::swap(order[i], order[i + random.below(order.size() - i)]);
-    std::sort(order.begin(), order.begin() + limit);
+    order.resize(size_t(limit));
+    std::ranges::sort(order);
     std::vector<TextPair> kept;
-    for (size_t i = 0; i < size_t(limit); ++i) kept.push_back(std::move(train[order[i]]));
+    for (size_t i : order) kept.push_back(std::move(train[i]));
     train = std::move(kept);
   }
 }
@@ -123,26 +123,21 @@ void limit_training_pairs(std::vector<RawBitext>& bitexts, int64_t limit, uint64
 std::vector<Bitext> encode_bitexts(const std::vector<RawBitext>& raw, const Tokenizer& tokenizer) {
   std::vector<Bitext> bitexts;
   for (const RawBitext& r : raw) {
-    Bitext b{r.langs, {}};
+    Bitext& b = bitexts.emplace_back(Bitext{r.langs, {}});
     for (size_t s = 0; s < r.splits.size(); ++s) {
-      const std::vector<TextPair>& pairs = r.splits[s];
-      std::vector<std::array<std::vector<int32_t>, 2>> ids(pairs.size());
-      parallel_for(int64_t(pairs.size()), 16, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          ids[size_t(i)] = {tokenizer.encode(pairs[size_t(i)].first),
-                            tokenizer.encode(pairs[size_t(i)].second)};
-        }
-      });
-      for (size_t i = 0; i < pairs.size(); ++i) {
-        for (size_t side = 0; side < 2; ++side) {
-          Sentences& out = b.splits[s][side];
-          out.add(ids[i][side]);
-          if (Split(s) != Split::Train)
-            out.text.push_back(side == 0 ? pairs[i].first : pairs[i].second);
-        }
+      for (const auto side : {&TextPair::first, &TextPair::second}) {
+        const std::vector<TextPair>& pairs = r.splits[s];
+        std::vector<std::vector<int32_t>> ids(pairs.size());
+        parallel_for(int64_t(pairs.size()), 16, [&](int64_t begin, int64_t end) {
+          for (size_t i = size_t(begin); i < size_t(end); ++i)
+            ids[i] = tokenizer.encode(pairs[i].*side);
+        });
+        Sentences& out = b.splits[s][side == &TextPair::second];
+        for (const auto& pieces : ids) out.add(pieces);
+        for (size_t i = 0; Split(s) != Split::Train && i < pairs.size(); ++i)
+          out.text.push_back(pairs[i].*side);
       }
     }
-    bitexts.push_back(std::move(b));
   }
   return bitexts;
 }

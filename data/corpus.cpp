@@ -3,8 +3,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tensor/hdf5.h"
@@ -20,6 +21,8 @@ std::string joined(const std::vector<std::string>& names) {
   for (const std::string& n : names) text += (text.empty() ? "" : ",") + n;
   return text;
 }
+
+std::string temporary_name(const std::string& path) { return concat(path, ".tmp", ::getpid()); }
 
 void write_contents(Hdf5File& file, const TranslationSource& data, const Counts& skipped,
                     const std::string& options) {
@@ -71,7 +74,6 @@ std::shared_ptr<const TranslationSource> read_contents(const std::string& path) 
   std::vector<Bitext> bitexts;
   for (const std::string& pair : split_list(file.attr<std::string>("/", "pairs"))) {
     const size_t dash = pair.find('-');
-    user_check(dash != std::string::npos, concat(path, ": pair ", pair, " is not of the form a-b"));
     Bitext b{{pair.substr(0, dash), pair.substr(dash + 1)}, {}};
     for (size_t s = 0; s < b.splits.size(); ++s) {
       for (size_t side = 0; side < 2; ++side) {
@@ -93,21 +95,25 @@ std::shared_ptr<const TranslationSource> read_contents(const std::string& path) 
 
 }  // namespace
 
+void check_output(const std::string& path) {
+  user_check(!path.empty() && !std::filesystem::is_directory(path),
+             concat("--output ", path, ": expected a file name"));
+  user_check(std::ofstream(temporary_name(path)).is_open(),
+             concat("--output ", path, ": cannot write there: ", std::strerror(errno)));
+  std::filesystem::remove(temporary_name(path));
+}
+
 void write_corpus(const std::string& path, const TranslationSource& data, const Counts& skipped,
                   const std::string& options) {
-  const std::string temporary = concat(path, ".tmp", ::getpid());
-  const int probe = ::open(temporary.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0666);
-  user_check(probe >= 0, concat("--output ", path, ": cannot write there: ", std::strerror(errno)));
-  ::close(probe);
+  const std::string temporary = temporary_name(path);
   try {
     Hdf5File file = Hdf5File::create(temporary);
     write_contents(file, data, skipped, options);
     file.close();
     const int fd = ::open(temporary.c_str(), O_RDONLY);
-    const bool synced = fd >= 0 && ::fsync(fd) == 0;
-    if (fd >= 0) ::close(fd);
-    check(synced, "fsync failed");
-    check(std::rename(temporary.c_str(), path.c_str()) == 0, std::strerror(errno));
+    check(::fsync(fd) == 0, "fsync failed");
+    ::close(fd);
+    std::filesystem::rename(temporary, path);
   } catch (const std::exception& e) {
     ::unlink(temporary.c_str());
     throw UserError(concat("--output ", path, ": not written: ", e.what()));

@@ -8,6 +8,9 @@
 
 namespace switchyard {
 
+// UserError when a corpus cannot be written there: before the work, not after it.
+void check_output(const std::string& path);
+
 // options: how it was made, as text. Writes a temporary file, then renames it.
 void write_corpus(const std::string& path, const TranslationSource& data, const Counts& skipped,
                   const std::string& options);

@@ -17,9 +17,6 @@ namespace switchyard {
 
 // Why something was left out, and how often. Printed by apps/prepare and stored in the corpus file.
 using Counts = std::map<std::string, int64_t>;
-inline void add_counts(Counts& into, const Counts& more) {
-  for (const auto& [why, n] : more) into[why] += n;
-}
 
 // Calls fn(code point) for each; an invalid byte sequence gives one negative value.
 template <class Fn>

@@ -229,9 +229,15 @@ TEST(Corpus, ForeignAndDamagedFilesAreRefusedByName) {
 TEST(Corpus, UnwritableOutputLeavesNothing) {
   TempFolder folder;
   const auto source = read_corpus(make_corpus(folder, "good.h5", 1));
-  EXPECT_NE(
-      user_error([&] { write_corpus(folder / "no/such/x.h5", *source, {}, ""); }).find("--output"),
-      std::string::npos);
+  for (const std::string& path : {folder / "no/such/x.h5", folder.path.string(), std::string()}) {
+    const auto write = [&] { write_corpus(path, *source, {}, ""); };
+    EXPECT_NE(user_error(write).find("--output"), std::string::npos);
+    EXPECT_NE(user_error([&] { check_output(path); }).find("--output"), std::string::npos);
+  }
+  check_output(folder / "good.h5");  // may be replaced, and is not touched
+  EXPECT_EQ(read_corpus(folder / "good.h5")->checksum(), source->checksum());
+  const auto files = std::filesystem::directory_iterator(folder.path);
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);
 }
 
 TEST(Corpus, InconsistentContentsAreRefused) {
