@@ -4,16 +4,17 @@
 
 namespace switchyard::moe {
 
-Var balance_loss(const Routed& routed, int64_t first_expert, int64_t rows) {
+Var balance_loss(const Routed& routed, int64_t rows) {
   const Routing& r = routed.routing;
   const int64_t S = r.rows(), visible = routed.probs.dim(1);
   const DType dtype = routed.probs.data().dtype();
-  if (S == 0) return Var(Tensor::zeros({1}, dtype));  // no first choice: f = 0
   std::vector<double> f(visible, 0);
   double sum_f = 0;
   for (int64_t s = 0; s < S; ++s) {
-    const int64_t e = r.expert.data<int64_t>()[r.offsets.data<int64_t>()[s]];
-    if (e >= 0) f[e - first_expert] += 1.0 / double(rows), sum_f += 1.0 / double(rows);
+    const int64_t e = ints(r.expert)[ints(r.offsets)[s]];
+    if (e < 0) continue;
+    f[e - routed.first_expert] += 1.0 / double(rows);
+    sum_f += 1.0 / double(rows);
   }
   // sum_e f_e P_e = <mean over the S rows of p, f> S / rows + (filler rows) / (rows n_e) sum_e f_e
   const Tensor weight = Tensor::of(f).to(dtype);

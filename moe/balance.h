@@ -7,6 +7,6 @@
 namespace switchyard::moe {
 
 // rows: S. Rows beyond those of `probs` are filler, zero vectors with p = 1 / n_e: they enter P and S.
-Var balance_loss(const Routed& routed, int64_t first_expert, int64_t rows);  // [1]
+Var balance_loss(const Routed& routed, int64_t rows);  // [1]
 
 }  // namespace switchyard::moe

@@ -11,19 +11,17 @@ namespace switchyard::moe {
 // The way of one dispatch, kept for the way back.
 struct Trip {
   dist::Comm comm;
-  dist::ExchangeMode mode = dist::ExchangeMode::Rows;
-  int64_t capacity = 0;             // slots for each expert
+  dist::ExchangeMode mode;
+  int64_t slots;                    // of a rank's experts, for Padded
   std::vector<int64_t> send, recv;  // rows to and from each member
-  std::vector<int64_t> counts;      // [G * E_local] rows from each member for each local expert
   Tensor by_expert, by_arrival;  // i64 [R]: arrival of the i-th expert-sorted row, and the inverse
-  int64_t local_experts() const { return int64_t(counts.size()) / comm.size(); }
 };
 
 struct Dispatched {
   Var rows;        // [R, M] sorted by local expert, then source rank, then slot
   Tensor offsets;  // i64 [E_local+1]: rows of each local expert
+  Tensor ids;      // i64 [R]: (expert, source rank, slot) as one number; keys random numbers
   std::shared_ptr<const Trip> trip;
-  Tensor row_ids(int64_t first_expert) const;  // i64 [R]: (expert, source rank, slot) as one number
 };
 
 Dispatched dispatch(const Var& x, const DispatchPlan& plan, const dist::Comm& comm,

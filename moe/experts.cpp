@@ -5,26 +5,24 @@
 
 namespace switchyard::moe {
 
-Experts::Experts(const dist::ExpertLayout& layout, int rank, int64_t width, int64_t hidden,
-                 const std::string& activation, double activation_dropout, DType dtype)
-    : first_(layout.first_expert(rank)),
-      gelu_(activation == "gelu"),
-      activation_dropout_(activation_dropout) {
-  user_check(gelu_ || activation == "relu",
-             concat("experts: activation is ", activation, ", expected relu or gelu"));
-  const int64_t local = layout.num_local(), all = layout.num_experts;
-  const Init in = fan_in_uniform(width), mid = fan_in_uniform(hidden);
-  fc1_weight = make_expert_param({local, hidden, width}, in, first_, all, dtype);
-  fc1_bias = make_expert_param({local, hidden}, in, first_, all, dtype);
-  fc2_weight = make_expert_param({local, width, hidden}, mid, first_, all, dtype);
-  fc2_bias = make_expert_param({local, width}, mid, first_, all, dtype);
+Experts::Experts(const dist::ExpertLayout& layout, int rank, const FeedForwardOptions& options)
+    : options_(options) {
+  const int64_t M = options.width, F = options.hidden, local = layout.num_local();
+  const auto param = [&](Shape shape, int64_t fan_in) {
+    return make_expert_param(std::move(shape), fan_in_uniform(fan_in), layout.first_expert(rank),
+                             layout.num_experts, options.dtype);
+  };
+  fc1_weight = param({local, F, M}, M);
+  fc1_bias = param({local, F}, M);
+  fc2_weight = param({local, M, F}, F);
+  fc2_bias = param({local, M}, F);
 }
 
 Var Experts::forward(const Dispatched& in, ForwardContext& ctx) const {
-  Var h = grouped_linear(in.rows, in.offsets, fc1_weight.var, fc1_bias.var);  // [R, F]
-  h = gelu_ ? gelu(h) : relu(h);
-  if (ctx.training && activation_dropout_ > 0)
-    h = dropout(h, activation_dropout_, ctx.random("activation_dropout"), in.row_ids(first_));
+  Var h = options_.activation(
+      grouped_linear(in.rows, in.offsets, fc1_weight.var, fc1_bias.var));  // [R, F]
+  if (ctx.training && options_.activation_dropout > 0)
+    h = dropout(h, options_.activation_dropout, ctx.random("activation_dropout"), in.ids);
   return grouped_linear(h, in.offsets, fc2_weight.var, fc2_bias.var);
 }
 

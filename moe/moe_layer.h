@@ -12,14 +12,14 @@ Var combine_weights(const Routing& routing, const DispatchPlan& plan);  // [n], 
 
 class MoeLayer : public Module {
  public:
-  MoeLayer(const dist::Mesh& mesh, int64_t width, int64_t hidden, const std::string& activation,
-           double dropout, double activation_dropout, dist::ExchangeMode mode, DType dtype)
+  // dropout: of the experts' outputs
+  MoeLayer(const dist::Mesh& mesh, const FeedForwardOptions& options, double dropout,
+           dist::ExchangeMode mode)
       : comm_(mesh.expert),
         mode_(mode),
         dropout_(dropout),
         num_experts_(mesh.layout.num_experts),
-        experts_(mesh.layout, mesh.world.rank(), width, hidden, activation, activation_dropout,
-                 dtype) {}
+        experts_(mesh.layout, mesh.world.rank(), options) {}
 
   struct Output {
     Var out;  // [S, M]: weighted sum over each row's surviving choices; 0 for a row without any
@@ -31,7 +31,6 @@ class MoeLayer : public Module {
              ForwardContext& ctx) const;
 
   void visit(ParamVisitor& v) override { v("experts", experts_); }
-  int64_t num_experts() const { return num_experts_; }
 
  private:
   dist::Comm comm_;

@@ -17,18 +17,17 @@ int64_t capacity_of(const CapacityRule& rule, bool training, int64_t rows, int64
 
 struct DispatchPlan {
   int64_t capacity = 0;
-  std::vector<int64_t> slot;    // [n] of a choice in its expert; -1: dropped, or not to be served
-  std::vector<int64_t> demand;  // [E] choices that asked for the expert, the dropped ones included
-  std::vector<int64_t> kept;    // [E] rows that travel to the expert
-  Tensor
-      position;  // i64 [n] row of a choice among those that travel, sorted by expert, then slot; or -1
-  Tensor token;   // i64 [m] row of x for each row that travels
-  Tensor choice;  // i64 [m] which choice of its token it is: 0, 1, ...
+  std::vector<int64_t> slot;  // [n] of a choice in its expert; -1: dropped, or not to be served
+  // Of the rows that travel, sorted by expert, then slot:
+  std::vector<int64_t> kept;  // [E] rows for the expert
+  Tensor position;            // i64 [n] row of a choice; or -1
+  Tensor token;               // i64 [m] row of x
+  Tensor choice;              // i64 [m] which choice of its token it is: 0, 1, ...
 };
 
-// A choice waits behind all choices served earlier, also behind those that found no slot.
+// Slots only. A choice waits behind all choices served earlier, also behind those that found no slot.
 DispatchPlan make_plan(const Routing& routing, int64_t num_experts, int64_t capacity);
-// Choices with dropped[i] != 0 do not travel either; the slots of the others stay.
-void drop_choices(DispatchPlan& plan, const Routing& routing, const std::vector<bool>& dropped);
+// Lets the choices with a slot travel.
+void pack_rows(DispatchPlan& plan, const Routing& routing);
 
 }  // namespace switchyard::moe

@@ -9,13 +9,8 @@ namespace switchyard::moe {
 
 struct Routed {
   Routing routing;
-  Var probs;  // [S, visible]; column j is expert first + j
-};
-
-class Router : public Module {
- public:
-  // x [S, M]; token i64 [S]: position of each row in the micro-batch, which keys its random numbers
-  virtual Routed route(const Var& x, const Tensor& token, ForwardContext& ctx) = 0;
+  Var probs;  // [S, visible]; column j is expert first_expert + j
+  int64_t first_expert = 0;
 };
 
 enum class SecondPolicy { All, Sampling, Random };  // of the second choice: specs/hmoe.md 2.3
@@ -29,18 +24,19 @@ struct GateOptions {
 };
 
 // The gate on given scores. padding u8 [S] or undefined: such rows keep their p but are not served.
+// token i64 [S]: position of each row in the micro-batch, which keys its random numbers
 Routed top_k_gate(const Var& scores, int64_t first_expert, const GateOptions& options,
                   const Tensor& padding, const Tensor& token, ForwardContext& ctx);
 
 // A linear gate without bias that sees `visible` experts from `first_expert` on.
-class TopKGate : public Router {
+class TopKGate : public Module {
  public:
   TopKGate(int64_t width, int64_t first_expert, int64_t visible, const GateOptions& options,
            DType dtype)
       : weight(make_param({visible, width}, fan_in_uniform(width), dtype)),
         first_expert_(first_expert),
         options_(options) {}
-  Routed route(const Var& x, const Tensor& token, ForwardContext& ctx) override;
+  Routed route(const Var& x, const Tensor& token, ForwardContext& ctx) const;  // x [S, M]
   void visit(ParamVisitor& v) override { v("weight", weight); }
   int64_t visible() const { return weight.var.dim(0); }
 

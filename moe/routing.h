@@ -24,6 +24,7 @@ struct Routing {
 };
 
 inline int64_t chosen(int64_t expert) { return expert < 0 ? ~expert : expert; }
+inline int64_t* ints(const Tensor& t) { return t.data<int64_t>(); }
 
 // Integer decisions go through the recorder, so that a checkpointed second pass replays them (and skips
 // the collectives inside `made` on all ranks alike).

@@ -81,14 +81,10 @@ std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config, int64_
   const ModelConfig& m = config.model;
   return std::make_unique<Transformer>(m, vocabulary, [&](const LayerPlace& place) -> std::unique_ptr<SubBlock> {
     if (!config.hmoe.has_experts(place.decoder, place.layer)) return make_dense_ffn(m, place);
-    const moe::HmoeDims dims{
-        .embed = place.decoder ? m.decoder_embed_dim : m.encoder_embed_dim,
-        .ffn = place.decoder ? m.decoder_ffn_embed_dim : m.encoder_ffn_embed_dim,
-        .activation = m.activation_fn,
-        .dropout = m.dropout,
-        .activation_dropout = m.activation_dropout,
-        .max_positions = place.decoder ? config.data.max_target_positions : config.data.max_source_positions};
-    return moe::make_hmoe(config.hmoe, dims, place, mesh);
+    const int64_t positions = place.decoder ? config.data.max_target_positions
+                                            : config.data.max_source_positions;
+    return std::make_unique<moe::HmoeBlock>(config.hmoe, m.feed_forward(place.decoder), m.dropout,
+                                            positions, mesh);
   });
 }
 

@@ -1,16 +1,14 @@
 #include "moe/methods/hmoe_config.h"
 
 #include <algorithm>
-#include <cmath>
+#include <charconv>
 
 #include "dist/mesh.h"
 
 namespace switchyard::moe {
 namespace {
 
-SecondPolicy policy_of(const std::string& text, const char* option) {
-  user_check(text == "all" || text == "sampling" || text == "random",
-             concat("--", option, " is ", text, ", expected all, sampling or random"));
+SecondPolicy policy_of(const std::string& text) {  // one of the three: the option's choices
   return text == "all"        ? SecondPolicy::All
          : text == "sampling" ? SecondPolicy::Sampling
                               : SecondPolicy::Random;
@@ -34,19 +32,19 @@ std::vector<int64_t> HmoeConfig::strata() const {
   }
   std::vector<int64_t> sizes;
   int64_t sum = 0;
-  std::istringstream in(hmoe_dynamic);
+  std::istringstream in(hmoe_dynamic + ",");  // a closing comma opens one more part
   for (std::string part; std::getline(in, part, ',');) {
-    const bool digits = !part.empty() && part.size() < 9 &&
-                        part.find_first_not_of("0123456789") == std::string::npos;
-    user_check(digits && std::stoll(part) >= 1,
+    int size = 0;
+    const char* end = part.data() + part.size();
+    const auto [stop, error] = std::from_chars(part.data(), end, size);
+    user_check(error == std::errc() && stop == end && size >= 1,
                concat("--hmoe-dynamic ", hmoe_dynamic, ": '", part,
                       "' is not a number of experts of at least 1"));
-    sizes.push_back(std::stoll(part));
-    sum += sizes.back();
+    sizes.push_back(size);
+    sum += size;
   }
-  user_check(int(sizes.size()) == L && hmoe_dynamic.back() != ',',
-             concat("--hmoe-dynamic ", hmoe_dynamic, " names ", sizes.size(),
-                    " strata, but --hmoe-layer is ", L));
+  user_check(int(sizes.size()) == L, concat("--hmoe-dynamic ", hmoe_dynamic, " names ",
+                                            sizes.size(), " strata, but --hmoe-layer is ", L));
   user_check(sum == moe_expert_count, concat("--hmoe-dynamic ", hmoe_dynamic, " sums to ", sum,
                                              ", but --moe-expert-count is ", moe_expert_count));
   return sizes;
@@ -54,8 +52,8 @@ std::vector<int64_t> HmoeConfig::strata() const {
 
 GateOptions HmoeConfig::gate_options() const {
   return {.top_k = moe_top1_expert ? 1 : 2,
-          .policy = policy_of(moe_second_expert_policy, "moe-second-expert-policy"),
-          .eval_policy = policy_of(eval_second_expert_policy, "eval-second-expert-policy"),
+          .policy = policy_of(moe_second_expert_policy),
+          .eval_policy = policy_of(eval_second_expert_policy),
           .normalize_before_drop = moe_normalize_gate_prob_before_dropping,
           .by_priority = moe_batch_prioritized_routing,
           .fp32 = moe_gating_use_fp32};
@@ -68,44 +66,51 @@ CapacityRule HmoeConfig::capacity_rule(int64_t max_positions) const {
 }
 
 void validate(const HmoeConfig& c, int ranks) {
+  const std::pair<const char*, double> later[] = {
+      {"moe-eom", c.moe_eom},
+      {"moe-fom", c.moe_fom},
+      {"moe-local-drop", c.moe_local_drop},
+      {"moe-cmr", c.moe_cmr},
+      {"use-moe-pad-mask", c.use_moe_pad_mask},
+      {"moe-expert-ffn-dim", c.moe_expert_ffn_dim},
+      {"alternate-ffn-embed-dim", c.alternate_ffn_embed_dim}};
+  for (const auto& [option, value] : later)
+    user_check(value == 0, concat("--", option, " ", value, " is not built yet; leave it at 0"));
   if (c.moe_type == "dense") return;
   user_check(c.moe_type == "base",
-             concat("--moe-type ", c.moe_type,
-                    ": expert output masking and conditional routing are not built yet; ",
-                    "use base or dense"));
-  user_check(c.moe_expert_count >= 1,
-             concat("--moe-expert-count is ", c.moe_expert_count, ", expected at least 1"));
-  user_check(c.hmoe_layer >= 0 && c.hmoe_layer <= c.moe_expert_count,
-             concat("--hmoe-layer is ", c.hmoe_layer,
-                    ", expected 0 (vanilla MoE) to --moe-expert-count ", c.moe_expert_count));
+             concat("--moe-type ", c.moe_type, " is not built yet; use base or dense"));
+  user_check(c.moe_normalize_expert_grad == "world_size",
+             concat("--moe-normalize-expert-grad ", c.moe_normalize_expert_grad,
+                    " is not built yet; use world_size"));
+
+  const auto expect = [](bool ok, const char* option, auto value, const std::string& expected) {
+    user_check(ok, concat("--", option, " is ", value, ", expected ", expected));
+  };
+  expect(c.moe_expert_count >= 1, "moe-expert-count", c.moe_expert_count, "at least 1");
+  expect(c.hmoe_layer >= 0 && c.hmoe_layer <= c.moe_expert_count, "hmoe-layer", c.hmoe_layer,
+         concat("0 (vanilla MoE) to --moe-expert-count ", c.moe_expert_count));
+  for (int every : {c.moe_freq, c.encoder_moe_freq, c.decoder_moe_freq})
+    expect(every >= 0, "moe-freq", every, "0 (no experts) or more");
+  const double factor = c.moe_capacity_factor.value_or(1);
+  expect(factor > 0, "moe-capacity-factor", factor, "above 0");
+  const double fraction = c.moe_eval_capacity_token_fraction;
+  expect(fraction <= 1, "moe-eval-capacity-token-fraction", fraction,
+         "at most 1 (<= 0: as in training)");
+  expect(c.moe_gate_loss_wt >= 0, "moe-gate-loss-wt", c.moe_gate_loss_wt, "0 or more");
+
   user_check(c.hmoe_layer > 0 || c.hmoe_dynamic.empty(),
              concat("--hmoe-dynamic ", c.hmoe_dynamic,
                     " needs strata, but --hmoe-layer is 0: give the number of strata"));
   c.strata();
-  c.gate_options();
   dist::expert_layout(c.moe_expert_count, ranks);
-  for (int every : {c.moe_freq, c.encoder_moe_freq, c.decoder_moe_freq})
-    user_check(every >= 0, concat("--moe-freq is ", every, ", expected 0 (no experts) or more"));
   user_check(!c.moe_batch_prioritized_routing || c.hmoe_layer == 0,
              "--moe-batch-prioritized-routing works with vanilla MoE only: set --hmoe-layer 0");
   user_check(!c.moe_top1_expert || !c.moe_batch_prioritized_routing,
              "--moe-batch-prioritized-routing needs two choices: drop --moe-top1-expert");
   user_check(!c.moe_top1_expert || !c.moe_normalize_gate_prob_before_dropping,
              "--moe-normalize-gate-prob-before-dropping needs two choices: drop --moe-top1-expert");
-  user_check(c.moe_normalize_expert_grad == "world_size",
-             concat("--moe-normalize-expert-grad ", c.moe_normalize_expert_grad,
-                    " is not built yet; use world_size"));
-  const double factor = c.moe_capacity_factor.value_or(1);
-  user_check(factor > 0 && std::isfinite(factor),
-             concat("--moe-capacity-factor is ", factor, ", expected above 0"));
-  user_check(
-      std::isfinite(c.moe_eval_capacity_token_fraction) && c.moe_eval_capacity_token_fraction <= 1,
-      concat("--moe-eval-capacity-token-fraction is ", c.moe_eval_capacity_token_fraction,
-             ", expected at most 1 (<= 0: as in training)"));
-  user_check(!c.moe_eval_capacity_max_seqlen || c.moe_eval_capacity_token_fraction > 0,
+  user_check(!c.moe_eval_capacity_max_seqlen || fraction > 0,
              "--moe-eval-capacity-max-seqlen needs --moe-eval-capacity-token-fraction above 0");
-  user_check(std::isfinite(c.gate_loss_weight()) && c.gate_loss_weight() >= 0,
-             concat("--moe-gate-loss-wt is ", c.gate_loss_weight(), ", expected 0 or more"));
 }
 
 }  // namespace switchyard::moe

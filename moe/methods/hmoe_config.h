@@ -15,7 +15,7 @@ struct HmoeConfig {
   std::string hmoe_dynamic;
   bool hmoe_layernorm = true, only_compute_current_layer_tokens = true;
   int moe_freq = 2, encoder_moe_freq = 0, decoder_moe_freq = 0;
-  std::optional<double> moe_gate_loss_wt;
+  double moe_gate_loss_wt = 0.01;
   std::string moe_gate_loss_combine_method = "average";
   bool moe_top1_expert = false;
   std::optional<double> moe_capacity_factor;
@@ -26,6 +26,10 @@ struct HmoeConfig {
   bool moe_eval_capacity_max_seqlen = false;
   std::string moe_normalize_expert_grad = "world_size";
   std::string moe_exchange = "rows";
+  // Of the reference; not built: validate() takes their neutral value only, which the run scripts pass.
+  double moe_eom = 0, moe_fom = 0, moe_local_drop = 0;
+  bool moe_cmr = false, use_moe_pad_mask = false;
+  int moe_expert_ffn_dim = 0, alternate_ffn_embed_dim = 0;
 
   template <class V>
   void visit(V&& v) {
@@ -41,7 +45,7 @@ struct HmoeConfig {
     v(moe_freq, "moe-freq", "every n-th layer has experts; 0 = none");
     v(encoder_moe_freq, "encoder-moe-freq", "the same for the encoder; the larger one holds");
     v(decoder_moe_freq, "decoder-moe-freq", "the same for the decoder; the larger one holds");
-    v(moe_gate_loss_wt, "moe-gate-loss-wt", "weight of the load-balancing loss (base: 0.01)");
+    v(moe_gate_loss_wt, "moe-gate-loss-wt", "weight of the load-balancing loss");
     v(moe_gate_loss_combine_method, "moe-gate-loss-combine-method", "gate loss over blocks",
       {"average", "sum"});
     v(moe_top1_expert, "moe-top1-expert", "one expert for each token (Switch) instead of two");
@@ -64,23 +68,22 @@ struct HmoeConfig {
       {"world_size", "sqrt_world_size"});
     v(moe_exchange, "moe-exchange",
       "rows: only real rows travel; padded: all slots, as the reference", {"rows", "padded"});
-    for (const char* name :
-         {"moe-eom", "moe-fom", "moe-cmr", "cmr-gate-drop", "cmr-gate-loss-wt", "cmr-gate-loss-p",
-          "moe-cmr-xgpu", "use-moe-pad-mask", "moe-local-drop"})
-      v.refused(name,
-                "expert output masking, conditional routing, the padding mask and local drop are "
-                "not built yet");
-    for (const char* name : {"moe-expert-ffn-dim", "alternate-ffn-embed-dim"})
-      v.refused(name,
-                "experts have the FFN's size: use encoder-ffn-embed-dim and decoder-ffn-embed-dim");
-    for (const char* name :
-         {"use-tutel-moe", "record-a2a-perf-stats", "dummy-a2a", "cmr-log-lang-gates"})
-      v.accepted(name, "an alternative kernel or statistic of the reference; changes nothing here");
+    v(moe_eom, "moe-eom", "rate of expert output masking; 0 = none: it is not built yet");
+    v(moe_fom, "moe-fom", "rate of final output masking; 0 = none: it is not built yet");
+    v(moe_local_drop, "moe-local-drop", "rate of local rounds; 0 = none: they are not built");
+    v(moe_cmr, "moe-cmr", "conditional routing; 0: it is not built yet");
+    v(use_moe_pad_mask, "use-moe-pad-mask", "0 = padding is routed like tokens: no mask yet");
+    v(moe_expert_ffn_dim, "moe-expert-ffn-dim", "0 = encoder-, decoder-ffn-embed-dim");
+    v(alternate_ffn_embed_dim, "alternate-ffn-embed-dim", "0 = no other layers");
+    for (const char* name : {"cmr-gate-drop", "cmr-gate-loss-wt", "cmr-gate-loss-p", "moe-cmr-xgpu",
+                             "cmr-log-lang-gates"})
+      v.accepted(name, "an option of conditional routing, which is not built yet");
+    for (const char* name : {"use-tutel-moe", "record-a2a-perf-stats", "dummy-a2a"})
+      v.accepted(name, "an alternative kernel or statistic of the reference");
   }
 
   bool has_experts(bool decoder, int layer) const;  // layer from 0
-  double gate_loss_weight() const { return moe_gate_loss_wt.value_or(0.01); }
-  std::vector<int64_t> strata() const;  // experts of each stratum; vanilla: {E}
+  std::vector<int64_t> strata() const;              // experts of each stratum; vanilla: {E}
   GateOptions gate_options() const;
   CapacityRule capacity_rule(int64_t max_positions) const;
 };

@@ -152,9 +152,10 @@ inline std::vector<std::string> run_block_fixture(const Fixture& f, const dist::
   config.moe_exchange = exchange;
   validate(config, world.size());
   const dist::Mesh mesh = dist::make_mesh(world, config.moe_expert_count);
-  HmoeDims dims{.embed = f.opt("model_dim", int64_t(0)), .ffn = f.opt("ffn_dim", int64_t(0))};
-  dims.max_positions = f.opt("moe_eval_capacity_length", int64_t(0));
-  HmoeBlock block(config, dims, mesh, dtype);
+  const FeedForwardOptions ffn{.width = f.opt("model_dim", int64_t(0)),
+                               .hidden = f.opt("ffn_dim", int64_t(0)),
+                               .dtype = dtype};
+  HmoeBlock block(config, ffn, 0, f.opt("moe_eval_capacity_length", int64_t(0)), mesh);
   std::vector<NamedParam> params = parameters(block);
   for (NamedParam& p : params) {
     const std::vector<double> v = held_rows(f, "param", p.path, *p.param);

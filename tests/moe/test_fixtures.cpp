@@ -39,6 +39,19 @@ std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
+// Percent of the choices that went to the `experts` most and least chosen; experts nobody chose.
+struct Share {
+  double top, bottom;
+  int64_t unused;
+};
+Share share_of(std::vector<double> choices, int64_t experts) {
+  std::sort(choices.begin(), choices.end());
+  const double percent = 100 / std::accumulate(choices.begin(), choices.end(), 0.0);
+  return {percent * std::accumulate(choices.end() - experts, choices.end(), 0.0),
+          percent * std::accumulate(choices.begin(), choices.begin() + experts, 0.0),
+          int64_t(std::count(choices.begin(), choices.end(), 0.0))};
+}
+
 std::vector<std::string> check_gate(const Fixture& f, DType dtype) {
   Differences diff;
   const Tolerance tolerance{dtype};
@@ -65,7 +78,7 @@ std::vector<std::string> check_gate(const Fixture& f, DType dtype) {
                   S, E - first, 1);
   const DispatchPlan plan = make_plan(routed.routing, E, capacity);
   const Var weight = combine_weights(routed.routing, plan);
-  const Var aux = balance_loss(routed, first, S);
+  const Var aux = balance_loss(routed, S);
   const Slots slots = slots_of(routed.routing, plan, weight.data(), all, S);
 
   diff.close("capacity", {double(capacity)}, f.values("out/capacity"), 0);
@@ -93,7 +106,7 @@ std::vector<std::string> check_gate(const Fixture& f, DType dtype) {
     const std::vector<double>& choices = st.at(j ? "second_choices" : "first_choices");
     // the reference takes 20 % of all experts in the top-1 gate, of the visible ones in the top-2 gate
     const int64_t of = config.moe_top1_expert ? E : E - first;
-    const Share share = share_of(choices, (of + 4) / 5);
+    const Share share = share_of(choices, (of + 4) / 5);  // at least one
     stat("unused_" + expert + "_count", double(share.unused));
     stat(expert + "_balance_top", share.top);
     stat(expert + "_balance_bottom", share.bottom);

@@ -21,7 +21,6 @@ Tensor normal(Shape shape, uint64_t seed, double stddev = 1) {
   random_normal(random_stream(seed, "test"), 0, stddev, t);
   return t;
 }
-const int64_t* ints(const Tensor& t) { return t.data<int64_t>(); }
 
 TEST(Gate, PropertiesUnderEveryPolicy) {
   uint64_t seed = 1;
@@ -146,7 +145,7 @@ TEST(Gate, AWeightThatUnderflowsToZeroIsNotDispatched) {
 double balance(const Tensor& z, int64_t rows) {
   ForwardContext ctx;
   const GateOptions options{.eval_policy = SecondPolicy::All};
-  return balance_loss(top_k_gate(Var(z), 0, options, {}, tokens(z.dim(0)), ctx), 0, rows)
+  return balance_loss(top_k_gate(Var(z), 0, options, {}, tokens(z.dim(0)), ctx), rows)
       .data()
       .data<double>()[0];
 }
@@ -168,7 +167,7 @@ TEST(Balance, GradientIsThatOfPAlone) {
   const Var leaf(z.clone(), true);
   ForwardContext ctx;
   backward(balance_loss(top_k_gate(leaf, 0, {.eval_policy = SecondPolicy::All}, {}, tokens(9), ctx),
-                        0, 11));
+                        11));
   for (int64_t i = 0; i < z.numel(); ++i) {
     Tensor up = z.clone(), down = z.clone();
     up.data<double>()[i] += 1e-6;
