@@ -2,25 +2,21 @@
 // rule consumes both characters it matched, so they cannot take part in its next match.
 #include <unicode/uchar.h>
 
-#include <algorithm>
-
 #include "apps/common/bleu.h"
-#include "apps/common/score_text.h"
-#include "tensor/check.h"
 
 namespace switchyard {
 namespace {
 
 bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 bool is_period_or_comma(char32_t c) { return c == U'.' || c == U','; }
-bool is_ascii_symbol(char32_t c) {  // without apostrophe, comma, hyphen, full stop
-  return (c >= 0x20 && c <= 0x26) || (c >= 0x28 && c <= 0x2B) || c == 0x2F ||
-         (c >= 0x3A && c <= 0x40) || (c >= 0x5B && c <= 0x60) || (c >= 0x7B && c <= 0x7E);
+bool is_ascii_symbol(char32_t c) {
+  return c == U' ' || (is_ascii_punctuation(c) && Symbols(U"',-.").find(c) == Symbols::npos);
 }
-uint32_t category(char32_t c) { return U_GET_GC_MASK(static_cast<UChar32>(c)); }
-bool is_number(char32_t c) { return category(c) & U_GC_N_MASK; }
-bool is_punctuation(char32_t c) { return category(c) & U_GC_P_MASK; }
-bool is_symbol(char32_t c) { return category(c) & U_GC_S_MASK; }
+
+// A test for Unicode's general categories, such as U_GC_P_MASK for punctuation.
+auto in_category(uint32_t mask) {
+  return [mask](char32_t c) { return (U_GET_GC_MASK(static_cast<UChar32>(c)) & mask) != 0; };
+}
 
 // The last two ranges come from the reference's four-digit escapes of supplementary ranges; they cover
 // general punctuation, arrows and mathematical operators and change scores.
@@ -34,11 +30,6 @@ bool is_chinese(char32_t c) {
   for (const auto& [first, last] : ranges)
     if (c >= first && c <= last) return true;
   return false;
-}
-
-void replace_all(Symbols& line, const Symbols& from, const Symbols& to) {
-  for (size_t at = 0; (at = line.find(from, at)) != Symbols::npos; at += to.size())
-    line.replace(at, from.size(), to);
 }
 
 // Each matching code point gets a space on both sides.
@@ -82,26 +73,25 @@ Symbols punctuation_rules(const Symbols& line) {  // 13a, steps 5 to 9
 }
 
 Symbols tokenize_13a(Symbols line) {
-  replace_all(line, U"<skipped>", U"");
-  replace_all(line, U"-\n", U"");
-  replace_all(line, U"\n", U" ");
-  replace_all(line, U"&quot;", U"\"");
-  replace_all(line, U"&amp;", U"&");
-  replace_all(line, U"&lt;", U"<");
-  replace_all(line, U"&gt;", U">");
+  static const std::pair<Symbols, Symbols> replacements[] = {
+      {U"<skipped>", U""}, {U"-\n", U""},   {U"\n", U" "},  {U"&quot;", U"\""},
+      {U"&amp;", U"&"},    {U"&lt;", U"<"}, {U"&gt;", U">"}};
+  for (const auto& [from, to] : replacements)
+    for (size_t at = 0; (at = line.find(from, at)) != Symbols::npos; at += to.size())
+      line.replace(at, from.size(), to);
   return punctuation_rules(U" " + line + U" ");
 }
 
 Symbols tokenize_intl(const Symbols& line) {
-  const auto no_number = [](char32_t c) { return !is_number(c); };
-  Symbols out = separate(line, no_number, is_punctuation, U"", U" ");
-  out = separate(out, is_punctuation, no_number, U" ", U"");
-  return join_split(surround(out, is_symbol));
+  const auto no_number = in_category(~U_GC_N_MASK), punctuation = in_category(U_GC_P_MASK);
+  Symbols out = separate(line, no_number, punctuation, U"", U" ");
+  out = separate(out, punctuation, no_number, U" ", U"");
+  return join_split(surround(out, in_category(U_GC_S_MASK)));
 }
 
 // Trimmed first: blanks are Chinese too, and a blank before a full stop would split it off.
 Symbols tokenize_zh(Symbols line) {
-  line.erase(line.begin(), std::find_if_not(line.begin(), line.end(), is_white_space));
+  while (!line.empty() && is_white_space(static_cast<UChar32>(line.front()))) line.erase(0, 1);
   return punctuation_rules(surround(line, is_chinese));
 }
 
@@ -116,23 +106,15 @@ Symbols tokenize_char(const Symbols& line) {
 std::string bleu_tokenize(const std::string& text, const BleuOptions& options) {
   Symbols line = decode_utf8(text);
   if (options.lower_case) line = lower_case(line);
-  while (!line.empty() && is_white_space(line.back())) line.pop_back();
+  while (!line.empty() && is_white_space(static_cast<UChar32>(line.back()))) line.pop_back();
   const std::string& name = options.tokenizer;
   if (name == "13a") return encode_utf8(tokenize_13a(line));
   if (name == "intl") return encode_utf8(tokenize_intl(line));
   if (name == "zh") return encode_utf8(tokenize_zh(line));
   if (name == "char") return encode_utf8(tokenize_char(line));
-  if (name == "none") return encode_utf8(line);
-  // flores101 and flores200 name public models that are not part of this project
-  user_check(
-      name.rfind("spm-", 0) == 0 && options.pieces,
-      concat(
-          "BLEU tokenizer '", name,
-          "' is not one of 13a, intl, zh, char, none, or spm-<name> with a SentencePiece model"));
-  std::string out;
-  for (const std::string& piece : options.pieces(encode_utf8(line)))
-    out += (out.empty() ? "" : " ") + piece;
-  return out;
+  user_check(name == "none",
+             concat("BLEU tokenizer '", name, "' is not one of 13a, intl, zh, char, none"));
+  return encode_utf8(line);
 }
 
 }  // namespace switchyard

@@ -1,10 +1,12 @@
-// Text as BLEU and chrF see it: code points, white space, lower case, and counted n-grams (specs/bleu.md 1, 2).
+// Text as BLEU and chrF see it: code points, white space, lower case, and counted n-grams (specs/bleu.md 1, 2, 4).
 #pragma once
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "data/utf8.h"
+#include "tensor/check.h"
 
 namespace switchyard {
 
@@ -14,22 +16,39 @@ using Symbols = std::u32string;
 Symbols decode_utf8(const std::string& text);  // invalid UTF-8 is a UserError
 std::string encode_utf8(const Symbols& text);
 Symbols lower_case(const Symbols& text);  // full Unicode mappings
-bool is_white_space(char32_t c);
 std::vector<Symbols> split_white_space(const Symbols& text);
+bool is_ascii_punctuation(char32_t c);
 
-// Numbers words in order of appearance; hypothesis and references of a segment share one.
-class WordNumbers {
- public:
-  Symbols operator()(const std::vector<Symbols>& words);
+// Words as one symbol each, numbered in order of appearance; the texts of a segment share `numbers`.
+using WordNumbers = std::unordered_map<Symbols, char32_t>;
+Symbols number_words(const std::vector<Symbols>& words, WordNumbers& numbers);
 
- private:
-  std::unordered_map<Symbols, char32_t> numbers_;
+using References = std::vector<std::string>;  // of one segment
+
+// N-grams of one order, of a segment or summed over a corpus.
+struct OrderTotals {
+  int64_t hypothesis = 0, reference = 0, match = 0;
 };
+using NgramTotals = std::vector<OrderTotals>;  // orders 1, 2, ...
+NgramTotals& operator+=(NgramTotals& sum, const NgramTotals& more);
 
-using NgramCounts = std::unordered_map<Symbols, int64_t>;
-NgramCounts count_ngrams(const Symbols& symbols, size_t n);
-int64_t ngrams_in(size_t length, size_t n);  // max(0, length - n + 1)
-// Sum over hypothesis n-grams of min(count in hypothesis, count in reference).
-int64_t clipped_matches(const NgramCounts& hypothesis, const NgramCounts& reference);
+// match: sum over hypothesis n-grams of min(count there, largest count in any reference); reference: n-grams
+// of the one nearest in length, the shorter on a tie.
+NgramTotals count_matches(const Symbols& hypothesis, const std::vector<Symbols>& references,
+                          size_t orders);
+
+// Sum of counts(hypothesis, references) over the segments of a corpus.
+template <class Counts>
+NgramTotals sum_segments(const std::vector<std::string>& hypotheses,
+                         const std::vector<References>& references, const Counts& counts) {
+  user_check(hypotheses.size() == references.size(),
+             concat("cannot score ", hypotheses.size(), " hypotheses with ", references.size(),
+                    " references"));
+  NgramTotals sum;
+  for (size_t i = 0; i < hypotheses.size(); ++i) sum += counts(hypotheses[i], references[i]);
+  return sum;
+}
+
+std::string fixed(double value, int digits);  // 1.50
 
 }  // namespace switchyard

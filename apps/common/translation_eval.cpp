@@ -38,7 +38,7 @@ DirectionScores score_direction(const TranslationSource& source, Split split, in
                                 const std::vector<Translation>& translations, const std::string& tokenizer) {
   DirectionScores s;
   std::vector<References> references;
-  BleuCounts pieces;
+  NgramTotals pieces;
   const Sentences& from = source.source(split, direction);
   const Sentences& to = source.target(split, direction);
   for (const Translation& t : translations) {
@@ -58,7 +58,7 @@ DirectionScores score_direction(const TranslationSource& source, Split split, in
   s.piece_bleu = bleu_score(pieces, piece).score;
   s.copy_bleu = corpus_bleu(s.sources, references, bleu).score;
   s.copy_chrf = corpus_chrf(s.sources, references, chrf);
-  s.lines = {score.text(bleu_signature(bleu, 1)), chrf_text(s.chrf, chrf, chrf_signature(chrf, 1)),
+  s.lines = {score.text(bleu_signature(bleu)), chrf_text(s.chrf, chrf, chrf_signature(chrf)),
              concat("piece ", bleu_score(pieces, piece).text())};
   return s;
 }
