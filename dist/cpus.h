@@ -1,4 +1,4 @@
-// Which CPUs a process may use, and how many threads that gives each rank. Private to dist/.
+// Which CPUs a process may use, and how many threads that gives each rank. Private to dist/, but for host_name.
 #pragma once
 #include <string>
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <iostream>
@@ -13,20 +12,6 @@
 #include "tensor/check.h"
 
 namespace switchyard {
-namespace {
-
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
-}
-
-}  // namespace
-
 AppendFile::AppendFile(const std::string& path, bool keep) : path_(path) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (keep ? 0 : O_TRUNC), 0666);
   user_check(fd_ >= 0, concat("cannot write '", path, "': ", std::strerror(errno)));
@@ -44,21 +29,21 @@ void AppendFile::warn(const char* what) {
               << "); the run goes on without these records\n";
 }
 
-bool AppendFile::append(std::string_view record) {
-  if (write_all(fd_, record)) {
-    size_ += static_cast<int64_t>(record.size());
-    return true;
+void AppendFile::append(std::string_view record) {
+  const auto bytes = static_cast<ssize_t>(record.size());
+  if (::write(fd_, record.data(), record.size()) == bytes) {
+    size_ += bytes;
+    return;
   }
   ++lost_;
   warn("writing");
   // no torn record in front of later ones
   if (::ftruncate(fd_, size_) != 0) warn("cutting");
   ::lseek(fd_, size_, SEEK_SET);
-  return false;
 }
 
 void AppendFile::sync() {
-  if (::fsync(fd_) != 0 && errno != EINVAL) warn("syncing");  // EINVAL: a pipe or a device
+  if (::fsync(fd_) != 0) warn("syncing");
 }
 
 void write_file_atomically(const std::string& path, const std::string& text) {

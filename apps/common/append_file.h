@@ -15,9 +15,8 @@ class AppendFile {
   AppendFile(const AppendFile&) = delete;
   AppendFile& operator=(const AppendFile&) = delete;
 
-  bool append(std::string_view record);  // false: the record is lost, the file holds none of it
-  void sync();                           // on disk
-  int64_t lost() const { return lost_; }
+  void append(std::string_view record);
+  void sync();  // on disk
 
  private:
   void warn(const char* what);

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <iomanip>
 
@@ -42,36 +41,6 @@ std::string with_unit(double value) {  // 12345 -> 12.3k
   return shortened(value, 3);
 }
 
-}  // namespace
-
-RunLog::RunLog(const std::string& path, int64_t resume_update)
-    : file_(cut_back(path, resume_update), resume_update >= 0) {}
-
-void RunLog::write(const nlohmann::json& record) {
-  using Json = nlohmann::json;
-  file_.append(record.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
-}
-
-ProgressStyle ProgressStyle::detect() {
-  ProgressStyle style;
-  style.terminal = ::isatty(STDERR_FILENO) == 1;
-  const char* no_color = std::getenv("NO_COLOR");
-  style.color = style.terminal && (!no_color || !*no_color);
-  winsize size{};
-  if (style.terminal && ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    style.width = size.ws_col;
-  return style;
-}
-
-std::string format_duration(double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0 || seconds > 1e9) return "-:--:--";
-  const auto total = static_cast<int64_t>(std::llround(seconds));
-  std::ostringstream out;
-  out << total / 3600 << std::setfill('0') << ':' << std::setw(2) << total / 60 % 60 << ':'
-      << std::setw(2) << total % 60;
-  return out.str();
-}
-
 std::string record_line(const nlohmann::json& r, int64_t max_update) {
   const std::string kind = r.value("kind", "note");
   std::string line = kind == "train" ? "" : kind + " | ";
@@ -93,8 +62,30 @@ std::string record_line(const nlohmann::json& r, int64_t max_update) {
   return line;
 }
 
-Progress::Progress(int64_t update, int64_t max_update, ProgressStyle style, std::ostream& out)
-    : first_(update), update_(update), max_update_(max_update), style_(style), out_(out) {}
+}  // namespace
+
+RunLog::RunLog(const std::string& path, int64_t resume_update)
+    : file_(cut_back(path, resume_update), resume_update >= 0) {}
+
+void RunLog::write(const nlohmann::json& record) {
+  using Json = nlohmann::json;
+  file_.append(record.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+int terminal_width() {
+  winsize size{};
+  if (!::isatty(STDERR_FILENO)) return 0;
+  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+std::string format_duration(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0 || seconds > 1e9) return "-:--:--";
+  const auto total = static_cast<int64_t>(std::llround(seconds));
+  std::ostringstream out;
+  out << total / 3600 << std::setfill('0') << ':' << std::setw(2) << total / 60 % 60 << ':'
+      << std::setw(2) << total % 60;
+  return out.str();
+}
 
 std::string Progress::eta() const {
   const double elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
@@ -107,12 +98,12 @@ void Progress::update(double loss_bits, double tokens_per_second) {
   ++update_;
   const auto now = Clock::now();
   const bool last = update_ >= max_update_;
-  if (!style_.terminal || (!last && now - shown_ < std::chrono::milliseconds(100))) return;
+  if (width_ == 0 || (!last && now - shown_ < std::chrono::milliseconds(100))) return;
   shown_ = now;
   std::string line =
       concat("update ", update_, "/", max_update_, " | loss ", shortened(loss_bits, 5), " bits | ",
              with_unit(tokens_per_second), " tokens/s | ", eta());
-  line.resize(std::min(line.size(), static_cast<size_t>(std::max(style_.width - 1, 10))));
+  line.resize(std::min(line.size(), static_cast<size_t>(std::max(width_ - 1, 10))));
   clear_line();
   out_ << line << std::flush;
   line_open_ = true;
@@ -120,11 +111,9 @@ void Progress::update(double loss_bits, double tokens_per_second) {
 
 void Progress::record(const nlohmann::json& r) {
   const bool train = r.value("kind", "") == "train";
-  if (style_.terminal && train) return;  // the progress line says it
+  if (width_ > 0 && train) return;  // the progress line says it
   clear_line();
-  const bool bold = style_.color && r.value("best", false);
-  out_ << (bold ? "\033[1m" : "") << record_line(r, max_update_) << (bold ? "\033[0m" : "");
-  out_ << (train ? " | " + eta() : "") << std::endl;
+  out_ << record_line(r, max_update_) << (train ? " | " + eta() : "") << std::endl;
 }
 
 void Progress::clear_line() {

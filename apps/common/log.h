@@ -17,22 +17,19 @@ class RunLog {
   void write(
       const nlohmann::json& record);  // flushed; on a full disk counted as lost, never an error
   void sync() { file_.sync(); }       // on disk
-  int64_t lost() const { return file_.lost(); }
 
  private:
   AppendFile file_;
 };
 
-struct ProgressStyle {
-  bool terminal = false, color = false;
-  int width = 80;
-  static ProgressStyle detect();  // of standard error; NO_COLOR counts
-};
+int terminal_width();  // of standard error; 0 = not a terminal
 
 class Progress {
  public:
-  Progress(int64_t update, int64_t max_update, ProgressStyle style = ProgressStyle::detect(),
-           std::ostream& out = std::cerr);
+  // width 0: whole lines instead of one that changes
+  Progress(int64_t update, int64_t max_update, int width = terminal_width(),
+           std::ostream& out = std::cerr)
+      : first_(update), update_(update), max_update_(max_update), width_(width), out_(out) {}
   void update(double loss_bits, double tokens_per_second);  // after each update
   void record(const nlohmann::json& r);  // a record of kind train, valid, ...: one line for people
   void finish();                         // leaves the progress line on the screen
@@ -43,13 +40,12 @@ class Progress {
   void clear_line();
 
   int64_t first_, update_, max_update_;
-  ProgressStyle style_;
+  int width_;
   std::ostream& out_;
   Clock::time_point started_ = Clock::now(), shown_{};
   bool line_open_ = false;
 };
 
-std::string format_duration(double seconds);                           // 1:02:03
-std::string record_line(const nlohmann::json& r, int64_t max_update);  // without ETA
+std::string format_duration(double seconds);  // 1:02:03
 
 }  // namespace switchyard

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "apps/common/append_file.h"
+#include "dist/cpus.h"
 #include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
@@ -76,9 +77,8 @@ RunFolder::Lock::Lock(const std::string& folder) {
     throw UserError(
         concat("--save-dir: '", folder, "' ", why, "; wait for it or take another folder"));
   }
-  char host[256] = "localhost";  // who holds it: only for the message above
-  ::gethostname(host, sizeof(host) - 1);
-  const std::string who = concat("process ", ::getpid(), " on ", host);
+  // who holds it: only for the message above
+  const std::string who = concat("process ", ::getpid(), " on ", dist::host_name());
   if (::ftruncate(file, 0) == 0) (void)!::write(file, who.data(), who.size());
 }
 

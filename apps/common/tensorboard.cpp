@@ -1,12 +1,12 @@
 #include "apps/common/tensorboard.h"
 
 #include <immintrin.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstring>
 #include <filesystem>
 
+#include "dist/cpus.h"
 #include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
@@ -70,12 +70,6 @@ double now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-std::string host_name() {
-  char name[256] = "localhost";
-  ::gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
 }  // namespace
 
 uint32_t crc32c(std::string_view bytes) {
@@ -113,7 +107,7 @@ TensorBoardWriter::TensorBoardWriter(const std::string& folder, int64_t resume_u
     else cut_back(entry.path(), resume_update);
   }
   auto seconds = static_cast<int64_t>(now());
-  do path_ = concat(folder, "/", prefix, seconds++, ".", host_name());
+  do path_ = concat(folder, "/", prefix, seconds++, ".", dist::host_name());
   while (fs::exists(path_));
   file_ = std::make_unique<AppendFile>(path_, false);
   file_->append(tfrecord(version_event(now())));
