@@ -2,6 +2,7 @@
 // one line and ends everybody with MPI_Abort. A process that gets no answer prints and aborts by itself.
 #include "dist/runtime.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -274,6 +275,7 @@ int Runtime::process_of(int rank) const { return Blocks{world.size(), processes}
 int run_main(int argc, char** argv,
              const std::function<RunPlan(std::vector<std::string>, int)>& plan,
              const std::function<void(Runtime&)>& rank_main) {
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);  // fixed: freed big blocks go back, resident memory stays level
   std::shared_ptr<MpiBridge> bridge;
   int code = 1;
   try {

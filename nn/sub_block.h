@@ -11,7 +11,6 @@ class SubBlock : public Module {
  public:
   // x [rows, d]: the residual stream; encoder_out [B*Ts, d] for cross-attention (else undefined).
   virtual Var forward(const Var& x, const Var& encoder_out, ForwardContext& ctx) = 0;
-  virtual bool has_collective() const { return false; }  // its checkpointed node must always run
   // Called between updates; true when the set of parameters changed (EvoMoE: one expert becomes many).
   virtual bool evolve(int64_t /*update*/) { return false; }
 };

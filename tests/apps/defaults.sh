@@ -10,7 +10,7 @@ mpi 3 "$apps/train_hmoe" --max-update 20 --moe-expert-count 6 >log 2>&1 && pass 
 sleep 1
 "$apps/train_hmoe" --ranks 16 --max-update 20 >log 2>&1 && pass || { fail "16 thread ranks"; tail -n 3 log; }
 same "runs" 7 "$(ls -d runs/train_hmoe-* | wc -l)"
-"$apps/train_hmoe" --help | grep -q -- --hmoe-layer && pass || fail "--help"
-"$apps/train_hmoe" --version | grep -q MPI && pass || fail "--version"
-"$apps/train_hmoe" --preset m4 --dry-run --ranks 2 | grep -q 'parameters' && pass || fail "--dry-run"
+"$apps/train_hmoe" --help | grep -- --hmoe-layer >/dev/null && pass || fail "--help"
+"$apps/train_hmoe" --version | grep MPI >/dev/null && pass || fail "--version"
+"$apps/train_hmoe" --preset m4 --dry-run --ranks 2 | grep 'parameters' >/dev/null && pass || fail "--dry-run"
 finish
