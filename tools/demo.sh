@@ -13,7 +13,7 @@ title "1. Text: message catalogues of this machine (French, Swedish, Danish, Esp
 data=()
 if [[ -s $corpus ]]; then
   echo "reusing $corpus"; data=(--data "$corpus")
-elif apps/prepare translation --gettext --langs fr,sv,da,eo --vocab-size 4000 --min-train-pairs 2000 --output "$corpus"; then
+elif apps/prepare translation --gettext --langs fr,sv,da,eo --vocab-size 4000 --output "$corpus"; then
   data=(--data "$corpus")
 else
   echo "This machine has no catalogues to learn from (slim images strip /usr/share/locale): taking the built-in synthetic task."
