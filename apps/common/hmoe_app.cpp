@@ -33,8 +33,8 @@ Presets hmoe_presets() {
   demo.merge(std::map<std::string, std::string>{
       {"moe-expert-count", "8"}, {"hmoe-layer", "4"}, {"max-tokens", "1024"},
       {"moe-eval-capacity-token-fraction", "1"},  // as in generation: validation without drops
-      {"dropout", "0.1"}, {"lr", "3e-3"}, {"warmup-updates", "200"}, {"max-update", "1200"},
-      {"validate-interval-updates", "100"}, {"save-interval-updates", "250"}, {"log-interval", "20"},
+      {"dropout", "0.1"}, {"lr", "3e-3"}, {"warmup-updates", "200"}, {"max-update", "900"},
+      {"validate-interval-updates", "100"}, {"save-interval-updates", "300"}, {"log-interval", "20"},
       {"keep-interval-updates", "2"}});
   auto m4 = size("6", "512", "2048", "8");
   m4.merge(std::map<std::string, std::string>{
