@@ -19,7 +19,8 @@ using Source = std::shared_ptr<const TranslationSource>;
 std::string open_run_folder(const TrainConfig& config, const dist::Runtime& runtime,
                             std::unique_ptr<RunFolder>& folder) {
   if (runtime.world.rank() == 0)
-    folder = std::make_unique<RunFolder>(config.save_dir, "train_hmoe", !config.resume.empty(), config.overwrite);
+    folder = std::make_unique<RunFolder>(config.save_dir, "train_hmoe", !config.resume.empty(),
+                                         config.overwrite);
   return runtime.world.all_gather_bytes(folder ? folder->path() : "")[0];
 }
 
@@ -30,8 +31,8 @@ void train(HmoeAppConfig config, const Source& source, const ResumePoint& from,
   if (!config.train.dry_run) config.train.save_dir = open_run_folder(config.train, runtime, folder);
   const dist::Mesh mesh = make_hmoe_mesh(config, runtime.world);
   const auto model = make_hmoe_model(config, source->vocabulary_size(), mesh);
-  TranslationTask task(source, config.data, *model,
-                       criterion_options(config), runtime, uint64_t(config.train.seed));
+  TranslationTask task(source, config.data, *model, criterion_options(config), runtime,
+                       uint64_t(config.train.seed));
   initialize(*model, uint64_t(config.train.seed));
   print_banner(config, *source, *model, mesh, runtime, notes);
   if (config.train.dry_run) {
@@ -43,8 +44,8 @@ void train(HmoeAppConfig config, const Source& source, const ResumePoint& from,
   if (folder) folder->write_config(toml);
   TrainState state(config.train, config.optim, toml, from, runtime);
   state.load(task);
-  TrainLog log(runtime, config.train.save_dir, from.resume ? state.update : -1, task.auxiliary_names(),
-               config.train.log_format == "simple");
+  TrainLog log(runtime, config.train.save_dir, from.resume ? state.update : -1,
+               task.auxiliary_names(), config.train.log_format == "simple");
   Trainer(config.train, config.optim, task, runtime, mesh, state, log).fit();
 }
 
@@ -60,13 +61,16 @@ int main(int argc, char** argv) {
       [&](std::vector<std::string> args, int processes) -> dist::RunPlan {
         // Nothing said about model or data: the small preset, so that it simply works.
         const auto names = [](const std::string& a) {
-          return a.starts_with("--data") || a.starts_with("--preset") || a.starts_with("--config") ||
-                 a.starts_with("--resume");
+          return a.starts_with("--data") || a.starts_with("--preset") ||
+                 a.starts_with("--config") || a.starts_with("--resume");
         };
-        if (std::none_of(args.begin(), args.end(), names)) args.insert(args.begin(), {"--preset", "tiny"});
+        if (std::none_of(args.begin(), args.end(), names))
+          args.insert(args.begin(), {"--preset", "tiny"});
         OptionList options = option_list(config);
-        const ParseResult parsed = parse_flags(options, args, "train_hmoe",
-            "Train a stratified mixture-of-experts transformer (HMoE) for translation.", hmoe_presets());
+        const ParseResult parsed =
+            parse_flags(options, args, "train_hmoe",
+                        "Train a stratified mixture-of-experts transformer (HMoE) for translation.",
+                        hmoe_presets());
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         notes = parsed.notes;
         from = find_resume_point(config.train);
@@ -78,7 +82,9 @@ int main(int argc, char** argv) {
         if (config.train.ranks == 0) config.train.ranks = processes;
         validate(config, config.train.ranks);
         source = open_source(config.data, uint64_t(config.train.seed));
-        return {.ranks = config.train.ranks, .ranks_per_node = config.train.ranks_per_node, .exit_code = {}};
+        return {.ranks = config.train.ranks,
+                .ranks_per_node = config.train.ranks_per_node,
+                .exit_code = {}};
       },
       [&](dist::Runtime& runtime) { train(config, source, from, notes, runtime); });
 }

@@ -29,7 +29,8 @@ void translate(const TranslateConfig& config, const StoredRun& run, dist::Runtim
   const dist::Mesh mesh = make_hmoe_mesh(run.config, runtime.world);
   const auto model = load_model(run, mesh);
   GenerateOptions options = config.generate;
-  options.pad = kPad, options.eos = kEos, options.max_positions = run.config.data.max_target_positions;
+  options.pad = kPad, options.eos = kEos,
+  options.max_positions = run.config.data.max_target_positions;
   const int64_t longest = run.config.data.max_source_positions - 2;  // language token and </s>
   std::string line;
   int64_t number = 0;
@@ -39,16 +40,17 @@ void translate(const TranslateConfig& config, const StoredRun& run, dist::Runtim
       ++number;
       sentences.push_back(run.tokenizer->encode(line));
       if (int64_t(sentences.back().size()) > longest) {
-        std::cerr << "warning: line " << number << " has " << sentences.back().size() << " pieces, cut to " << longest
-                  << "\n";
+        std::cerr << "warning: line " << number << " has " << sentences.back().size()
+                  << " pieces, cut to " << longest << "\n";
         sentences.back().resize(size_t(longest));
       }
     }
     if (sentences.empty()) break;
-    const TranslationBatch batch =
-        source_batch(*run.tokenizer, run.config.data, sentences, config.source_lang, config.target_lang);
+    const TranslationBatch batch = source_batch(*run.tokenizer, run.config.data, sentences,
+                                                config.source_lang, config.target_lang);
     ForwardContext ctx;
-    const std::vector<int64_t> first(sentences.size(), run.tokenizer->language_token(config.target_lang));
+    const std::vector<int64_t> first(sentences.size(),
+                                     run.tokenizer->language_token(config.target_lang));
     const auto found = generate(*model, batch.source, first, options, ctx);
     for (size_t i = 0; i < sentences.size(); ++i) {
       const std::vector<int64_t>& tokens = found[i].front().tokens;
@@ -68,13 +70,15 @@ int main(int argc, char** argv) {
       argc, argv,
       [&](std::vector<std::string> args, int) -> dist::RunPlan {
         OptionList options = option_list(config);
-        const ParseResult parsed = parse_flags(options, args, "translate",
-            "Translate standard input to standard output, a sentence a line.");
+        const ParseResult parsed =
+            parse_flags(options, args, "translate",
+                        "Translate standard input to standard output, a sentence a line.");
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         config.generate.validate();
         run = open_stored_run(config.path);
         user_check(!config.source_lang.empty() && !config.target_lang.empty(),
-                   "--source-lang and --target-lang say what to translate, e.g. --source-lang en --target-lang fr");
+                   "--source-lang and --target-lang say what to translate, e.g. --source-lang en "
+                   "--target-lang fr");
         run.tokenizer->language_token(config.source_lang);  // UserErrors name the nearest
         run.tokenizer->language_token(config.target_lang);
         run.config.hmoe.moe_eval_capacity_token_fraction = 1.0;  // no drops

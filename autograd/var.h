@@ -13,15 +13,16 @@
 namespace switchyard {
 
 struct Node;
-using Grads = std::vector<Tensor>;  // one for each input, in order; an undefined Tensor = no gradient
+using Grads =
+    std::vector<Tensor>;  // one for each input, in order; an undefined Tensor = no gradient
 
 class Var {
  public:
-  Var() = default;                                          // undefined
-  explicit Var(Tensor data, bool requires_grad = false);    // a leaf
+  Var() = default;                                        // undefined
+  explicit Var(Tensor data, bool requires_grad = false);  // a leaf
   bool defined() const { return impl_ != nullptr; }
   const Tensor& data() const { return impl_->data; }
-  void set_data(Tensor t) { impl_->data = std::move(t); }   // parameters only: optimizer, loading
+  void set_data(Tensor t) { impl_->data = std::move(t); }  // parameters only: optimizer, loading
   // Accumulated gradient of a leaf; undefined until the first backward.
   const Tensor& grad() const { return impl_->grad; }
   void set_grad(Tensor g) { impl_->grad = std::move(g); }

@@ -15,7 +15,11 @@
 namespace switchyard::dist {
 
 enum class Reduce { Sum, Max, Min };
-enum class Level { Rank, Node, Cluster };  // where a message travelled: to itself, inside a node, between nodes
+enum class Level {
+  Rank,
+  Node,
+  Cluster
+};  // where a message travelled: to itself, inside a node, between nodes
 
 // How all_to_all_v moves rows: `Rows` sends just the real rows; `Padded` sends `capacity` slots to
 // everyone, as the references do. The result is the same; the meter and the traffic differ.
@@ -26,11 +30,11 @@ struct CommMeter {
   struct Entry {
     std::string kind;
     Level level;
-    int64_t messages = 0, bytes = 0;        // as the method sees them
-    int64_t carried_bytes = 0;              // what really crossed a process border (MPI)
+    int64_t messages = 0, bytes = 0;  // as the method sees them
+    int64_t carried_bytes = 0;        // what really crossed a process border (MPI)
   };
   std::vector<Entry> entries;
-  double seconds = 0;                       // spent inside collectives, waiting included
+  double seconds = 0;  // spent inside collectives, waiting included
   void reset();
 };
 
@@ -51,27 +55,28 @@ class Comm {
   void barrier() const;
   void broadcast(Tensor& t, int root) const;
   // Sum: the fixed pairwise tree over the rank index, (0+1)+(2+3)...: bits do not depend on P. In place.
-  void all_reduce(Tensor& t, Reduce op = Reduce::Sum) const;         // f32, f64, i32, i64
-  Tensor reduce_scatter(const Tensor& t) const;                      // [size * n, ...] -> own [n, ...], tree sums
-  Tensor all_gather(const Tensor& t) const;                          // [n, ...] -> [size * n, ...], equal shapes
+  void all_reduce(Tensor& t, Reduce op = Reduce::Sum) const;  // f32, f64, i32, i64
+  Tensor reduce_scatter(const Tensor& t) const;  // [size * n, ...] -> own [n, ...], tree sums
+  Tensor all_gather(const Tensor& t) const;      // [n, ...] -> [size * n, ...], equal shapes
   std::vector<std::string> all_gather_bytes(const std::string& mine) const;  // any sizes
   // send: rows sorted by destination, send_counts[r] rows go to rank r. Returns the rows of rank 0, 1, ...
   // in that order; recv_counts (known to the caller: counts travel first through all_to_all_counts).
   Tensor all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
-                      const std::vector<int64_t>& recv_counts, ExchangeMode mode = ExchangeMode::Rows,
-                      int64_t capacity = 0) const;
+                      const std::vector<int64_t>& recv_counts,
+                      ExchangeMode mode = ExchangeMode::Rows, int64_t capacity = 0) const;
   // counts [size * k] i64: k numbers to each rank -> k numbers from each rank
   std::vector<int64_t> all_to_all_counts(const std::vector<int64_t>& counts) const;
   // Single numbers
   int64_t max(int64_t x) const;
   int64_t min(int64_t x) const;
   int64_t sum(int64_t x) const;
-  double sum(double x) const;                                        // in rank order, f64
+  double sum(double x) const;  // in rank order, f64
 
-  CommMeter& meter() const;                                          // this rank's, shared by its split comms
-  int world_rank(int member) const;                                  // of a member of this Comm
+  CommMeter& meter() const;          // this rank's, shared by its split comms
+  int world_rank(int member) const;  // of a member of this Comm
 
-  explicit Comm(std::shared_ptr<CommGroup> group, int rank) : group_(std::move(group)), rank_(rank) {}
+  explicit Comm(std::shared_ptr<CommGroup> group, int rank)
+      : group_(std::move(group)), rank_(rank) {}
 
  private:
   std::shared_ptr<CommGroup> group_;

@@ -9,9 +9,10 @@
 namespace switchyard::dist {
 
 struct GradEntry {
-  std::string path;       // canonical name
-  Tensor grad;            // summed in place
-  bool sharded = false;   // false: replicated on all ranks; true: experts, replicated over mesh.replicas
+  std::string path;  // canonical name
+  Tensor grad;       // summed in place
+  bool sharded =
+      false;  // false: replicated on all ranks; true: experts, replicated over mesh.replicas
   int64_t first_row = 0;  // sharded: global index of the first row (expert) held here
   int64_t rows = 0;       // sharded: rows (experts) held here
 };

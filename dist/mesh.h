@@ -14,20 +14,22 @@ struct Topology {
   }
 };
 
-struct ExpertLayout {           // where the experts of one set live
+struct ExpertLayout {  // where the experts of one set live
   int num_experts = 1, ranks = 1;
-  int group_size() const { return num_experts < ranks ? num_experts : ranks; }     // ranks of one exchange
+  int group_size() const {
+    return num_experts < ranks ? num_experts : ranks;
+  }  // ranks of one exchange
   int replicas() const { return ranks / group_size(); }
   int num_local() const { return num_experts / group_size(); }
-  int first_expert(int rank) const { return rank % group_size() * num_local(); }   // global index
+  int first_expert(int rank) const { return rank % group_size() * num_local(); }  // global index
 };
 // Throws UserError unless one of E, R is a multiple of the other.
 ExpertLayout expert_layout(int num_experts, int ranks);
 
 struct Mesh {
-  Comm world;      // all ranks
-  Comm expert;     // the ranks of this rank's exchange group
-  Comm replicas;   // the ranks that hold the same experts
+  Comm world;     // all ranks
+  Comm expert;    // the ranks of this rank's exchange group
+  Comm replicas;  // the ranks that hold the same experts
   ExpertLayout layout;
 };
 Mesh make_mesh(const Comm& world, int num_experts);  // collective

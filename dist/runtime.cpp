@@ -275,7 +275,8 @@ int Runtime::process_of(int rank) const { return Blocks{world.size(), processes}
 int run_main(int argc, char** argv,
              const std::function<RunPlan(std::vector<std::string>, int)>& plan,
              const std::function<void(Runtime&)>& rank_main) {
-  mallopt(M_MMAP_THRESHOLD, 128 << 10);  // fixed: freed big blocks go back, resident memory stays level
+  mallopt(M_MMAP_THRESHOLD,
+          128 << 10);  // fixed: freed big blocks go back, resident memory stays level
   std::shared_ptr<MpiBridge> bridge;
   int code = 1;
   try {

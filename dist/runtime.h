@@ -18,13 +18,13 @@ namespace switchyard::dist {
 
 // What a rank knows about where it runs. A value, handed down from run_main.
 struct Runtime {
-  Comm world;                 // all R ranks
+  Comm world;  // all R ranks
   Topology topology;
-  int processes = 1;          // P: for the banner and for writing files only, never for arithmetic
-  int process = 0;            // which process carries this rank
+  int processes = 1;  // P: for the banner and for writing files only, never for arithmetic
+  int process = 0;    // which process carries this rank
   int threads_per_rank = 1;
-  int cpus = 1;               // usable by this process
-  bool leads_process() const; // first rank of its process
+  int cpus = 1;                // usable by this process
+  bool leads_process() const;  // first rank of its process
   int process_of(int rank) const;
   // The stop flag of design 8: 0, or the number of the first signal received by this process
   const std::atomic<int>* signal = nullptr;
@@ -32,13 +32,14 @@ struct Runtime {
 
 // What the process decided after reading its flags.
 struct RunPlan {
-  int ranks = 0;               // R; 0 = one rank for each process
-  int ranks_per_node = 0;      // 0 = from the machine
+  int ranks = 0;                 // R; 0 = one rank for each process
+  int ranks_per_node = 0;        // 0 = from the machine
   std::optional<int> exit_code;  // set: do not run (--help, --version), end with this code
   std::string text = "";         // what process 0 prints before it ends so
 };
 
-int run_main(int argc, char** argv, const std::function<RunPlan(std::vector<std::string> args, int processes)>& plan,
+int run_main(int argc, char** argv,
+             const std::function<RunPlan(std::vector<std::string> args, int processes)>& plan,
              const std::function<void(Runtime&)>& rank_main);
 
 // Thread ranks in this process without MPI, for tests: runs fn on R ranks and rethrows the first error.

@@ -11,7 +11,10 @@
 
 namespace switchyard {
 
-enum class Placement { Replicated, ExpertSharded };  // given where the Param is created, never patched
+enum class Placement {
+  Replicated,
+  ExpertSharded
+};  // given where the Param is created, never patched
 
 // Distribution of the initial values; drawn at (seed, path, global element index).
 struct Init {
@@ -25,7 +28,7 @@ struct Init {
 };
 
 struct Param {
-  Var var;                                     // the leaf: data() and accumulated grad()
+  Var var;  // the leaf: data() and accumulated grad()
   Placement placement = Placement::Replicated;
   Init init;
   // ExpertSharded: data is [local, ...], rows first_row .. first_row + local - 1 of [global_rows, ...]
@@ -45,9 +48,11 @@ class Module;
 // Walks a module tree, giving each parameter its path: "decoder/3/moe/experts/fc1/weight".
 class ParamVisitor {
  public:
-  explicit ParamVisitor(std::function<void(const std::string& path, Param&)> fn) : fn_(std::move(fn)) {}
+  explicit ParamVisitor(std::function<void(const std::string& path, Param&)> fn)
+      : fn_(std::move(fn)) {}
   void operator()(const std::string& name, Param& p) { fn_(prefix_ + name, p); }
-  void operator()(const std::string& name, Module& child);  // prefixes the child's names with name + "/"
+  void operator()(const std::string& name,
+                  Module& child);  // prefixes the child's names with name + "/"
 
  private:
   std::function<void(const std::string&, Param&)> fn_;
@@ -64,8 +69,8 @@ struct NamedParam {
   std::string path;
   Param* param;
 };
-std::vector<NamedParam> parameters(Module& m);         // sorted by path, each once
-void initialize(Module& m, uint64_t seed);             // Init of every parameter
+std::vector<NamedParam> parameters(Module& m);           // sorted by path, each once
+void initialize(Module& m, uint64_t seed);               // Init of every parameter
 int64_t parameter_count(Module& m, bool global = true);  // all ranks' experts, or those held here
 
 }  // namespace switchyard

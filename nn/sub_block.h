@@ -18,7 +18,7 @@ class SubBlock : public Module {
 // Where in the model a sub-block is made: for factories.
 struct LayerPlace {
   bool decoder = false;
-  int layer = 0;              // from 0
+  int layer = 0;  // from 0
   std::string path() const { return (decoder ? "decoder/" : "encoder/") + std::to_string(layer); }
 };
 // Makes the feed-forward sub-block of a layer: a dense FFN, or an MoE block. Its parameters appear

@@ -18,20 +18,20 @@ bool on_cuda(const A& argument) {
 }
 
 // A template, so that a differentiable op of the same name (autograd/ops.h) is another overload.
-#define KERNEL(name, ...)                                       \
-  namespace cpu {                                               \
-  void name(__VA_ARGS__);                                       \
-  }                                                             \
-  namespace cuda {                                              \
-  void name(__VA_ARGS__);                                       \
-  }                                                             \
-  template <class... T>                                         \
-    requires requires(T&&... args) { cpu::name(args...); }      \
-  void name(T&&... args) {                                      \
-    if constexpr (kBuiltWithCuda) {                             \
-      if ((on_cuda(args) || ...)) return cuda::name(args...);   \
-    }                                                           \
-    cpu::name(args...);                                         \
+#define KERNEL(name, ...)                                     \
+  namespace cpu {                                             \
+  void name(__VA_ARGS__);                                     \
+  }                                                           \
+  namespace cuda {                                            \
+  void name(__VA_ARGS__);                                     \
+  }                                                           \
+  template <class... T>                                       \
+  requires requires(T && ... args) { cpu::name(args...); }    \
+  void name(T&&... args) {                                    \
+    if constexpr (kBuiltWithCuda) {                           \
+      if ((on_cuda(args) || ...)) return cuda::name(args...); \
+    }                                                         \
+    cpu::name(args...);                                       \
   }
 
 }  // namespace switchyard

@@ -27,23 +27,35 @@ struct BFloat16 {
   }
 };
 
-template <class T> inline constexpr DType kDTypeOf = DType::F32;
-template <> inline constexpr DType kDTypeOf<double> = DType::F64;
-template <> inline constexpr DType kDTypeOf<BFloat16> = DType::BF16;
-template <> inline constexpr DType kDTypeOf<int32_t> = DType::I32;
-template <> inline constexpr DType kDTypeOf<int64_t> = DType::I64;
-template <> inline constexpr DType kDTypeOf<uint8_t> = DType::U8;
+template <class T>
+inline constexpr DType kDTypeOf = DType::F32;
+template <>
+inline constexpr DType kDTypeOf<double> = DType::F64;
+template <>
+inline constexpr DType kDTypeOf<BFloat16> = DType::BF16;
+template <>
+inline constexpr DType kDTypeOf<int32_t> = DType::I32;
+template <>
+inline constexpr DType kDTypeOf<int64_t> = DType::I64;
+template <>
+inline constexpr DType kDTypeOf<uint8_t> = DType::U8;
 
 // f(T()) with the C++ type T of the enum
 template <class F>
 auto with_type(DType t, const F& f) {
   switch (t) {
-    case DType::F64: return f(double());
-    case DType::BF16: return f(BFloat16());
-    case DType::I32: return f(int32_t());
-    case DType::I64: return f(int64_t());
-    case DType::U8: return f(uint8_t());
-    default: return f(float());
+    case DType::F64:
+      return f(double());
+    case DType::BF16:
+      return f(BFloat16());
+    case DType::I32:
+      return f(int32_t());
+    case DType::I64:
+      return f(int64_t());
+    case DType::U8:
+      return f(uint8_t());
+    default:
+      return f(float());
   }
 }
 
@@ -57,19 +69,19 @@ inline const char* name_of(DType t) {
 }
 
 // FLOAT_DISPATCH(x.dtype(), T, { ... }): runs the body with T = float or double.
-#define FLOAT_DISPATCH(dtype_value, T, ...)                                            \
-  do {                                                                                 \
-    const ::switchyard::DType dispatch_dtype = (dtype_value);                          \
-    if (dispatch_dtype == ::switchyard::DType::F32) {                                  \
-      using T = float;                                                                 \
-      __VA_ARGS__                                                                      \
-    } else if (dispatch_dtype == ::switchyard::DType::F64) {                           \
-      using T = double;                                                                \
-      __VA_ARGS__                                                                      \
-    } else {                                                                           \
-      throw ::switchyard::Error(::switchyard::concat(__func__, ": needs f32 or f64, got ", \
+#define FLOAT_DISPATCH(dtype_value, T, ...)                                                   \
+  do {                                                                                        \
+    const ::switchyard::DType dispatch_dtype = (dtype_value);                                 \
+    if (dispatch_dtype == ::switchyard::DType::F32) {                                         \
+      using T = float;                                                                        \
+      __VA_ARGS__                                                                             \
+    } else if (dispatch_dtype == ::switchyard::DType::F64) {                                  \
+      using T = double;                                                                       \
+      __VA_ARGS__                                                                             \
+    } else {                                                                                  \
+      throw ::switchyard::Error(::switchyard::concat(__func__, ": needs f32 or f64, got ",    \
                                                      ::switchyard::name_of(dispatch_dtype))); \
-    }                                                                                  \
+    }                                                                                         \
   } while (0)
 
 }  // namespace switchyard

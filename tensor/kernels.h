@@ -12,8 +12,8 @@
 namespace switchyard {
 
 // --- fill, copy, random -----------------------------------------------------------------------------
-KERNEL(fill, double value, Tensor& y)                                // any dtype
-KERNEL(convert, const Tensor& x, Tensor& y)                          // y = x, any pair of dtypes
+KERNEL(fill, double value, Tensor& y)        // any dtype
+KERNEL(convert, const Tensor& x, Tensor& y)  // y = x, any pair of dtypes
 // first_index: the global index of y's first element, so that shards draw what the whole would
 KERNEL(random_uniform, RandomStream r, int64_t first_index, double lo, double hi, Tensor& y)
 KERNEL(random_normal, RandomStream r, int64_t first_index, double stddev, Tensor& y)
@@ -23,20 +23,22 @@ KERNEL(random_gumbel, RandomStream r, const Tensor& row_ids, Tensor& y)
 KERNEL(dropout, const Tensor& x, const Tensor& row_ids, RandomStream r, double p, Tensor& y)
 
 // --- elementwise and rows -----------------------------------------------------------------------------
-KERNEL(add, const Tensor& a, const Tensor& b, Tensor& y)             // y = a + b; y may be a or b
-KERNEL(multiply, const Tensor& a, const Tensor& b, Tensor& y)        // y = a * b
-KERNEL(scale, double alpha, const Tensor& x, Tensor& y)              // y = alpha * x; y may be x
-KERNEL(axpy, double alpha, const Tensor& x, Tensor& y)               // y += alpha * x
-KERNEL(add_row, const Tensor& x, const Tensor& row, Tensor& y)       // y[i,j] = x[i,j] + row[j]; y may be x
-KERNEL(scale_rows, const Tensor& x, const Tensor& s, Tensor& y)      // y[i,j] = s[i] * x[i,j],  s [n]
-KERNEL(row_dot, const Tensor& a, const Tensor& b, Tensor& y)         // y[i] = sum_j a[i,j] * b[i,j]
-KERNEL(sum_rows, const Tensor& x, Tensor& y)                         // y[j] += sum_i x[i,j], rows in order
-KERNEL(sum_all, const Tensor& x, Tensor& y)                          // y f64 [1]: f64 sums of blocks of 4096, in order
-KERNEL(squared_norm_blocks, const Tensor& x, Tensor& y)              // y f64 [ceil(numel/4096)]: sum of squares of each block
-KERNEL(argmax_rows, const Tensor& x, Tensor& y)                      // y i64 [n]; the lowest index wins a tie
+KERNEL(add, const Tensor& a, const Tensor& b, Tensor& y)       // y = a + b; y may be a or b
+KERNEL(multiply, const Tensor& a, const Tensor& b, Tensor& y)  // y = a * b
+KERNEL(scale, double alpha, const Tensor& x, Tensor& y)        // y = alpha * x; y may be x
+KERNEL(axpy, double alpha, const Tensor& x, Tensor& y)         // y += alpha * x
+KERNEL(add_row, const Tensor& x, const Tensor& row,
+       Tensor& y)  // y[i,j] = x[i,j] + row[j]; y may be x
+KERNEL(scale_rows, const Tensor& x, const Tensor& s, Tensor& y)  // y[i,j] = s[i] * x[i,j],  s [n]
+KERNEL(row_dot, const Tensor& a, const Tensor& b, Tensor& y)     // y[i] = sum_j a[i,j] * b[i,j]
+KERNEL(sum_rows, const Tensor& x, Tensor& y)  // y[j] += sum_i x[i,j], rows in order
+KERNEL(sum_all, const Tensor& x, Tensor& y)   // y f64 [1]: f64 sums of blocks of 4096, in order
+KERNEL(squared_norm_blocks, const Tensor& x,
+       Tensor& y)  // y f64 [ceil(numel/4096)]: sum of squares of each block
+KERNEL(argmax_rows, const Tensor& x, Tensor& y)  // y i64 [n]; the lowest index wins a tie
 // For each functor of elementwise.h: name_forward(x, y) and name_backward(x, y, dy, dx).
-#define SWITCHYARD_UNARY_KERNELS(name, Functor)          \
-  KERNEL(name##_forward, const Tensor& x, Tensor& y)     \
+#define SWITCHYARD_UNARY_KERNELS(name, Functor)      \
+  KERNEL(name##_forward, const Tensor& x, Tensor& y) \
   KERNEL(name##_backward, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx)
 SWITCHYARD_UNARY_OPS(SWITCHYARD_UNARY_KERNELS)
 #undef SWITCHYARD_UNARY_KERNELS
@@ -51,22 +53,24 @@ KERNEL(grouped_matmul, const Tensor& x, const Tensor& offsets, const Tensor& w, 
        const Tensor& bias, Tensor& y)
 // dw[g] = dy_g^T x_g: dy [n, m], x [n, k], dw [G, m, k]; a group without rows gives zeros.
 KERNEL(grouped_matmul_dw, const Tensor& dy, const Tensor& x, const Tensor& offsets, Tensor& dw)
-KERNEL(grouped_sum_rows, const Tensor& x, const Tensor& offsets, Tensor& y)  // y[g] = sum of x's rows in g; y [G, c]
+KERNEL(grouped_sum_rows, const Tensor& x, const Tensor& offsets,
+       Tensor& y)  // y[g] = sum of x's rows in g; y [G, c]
 
 // --- norm and softmax, along the last dimension ---------------------------------------------------------
 // y = (x - mean) * rstd * w + b;  mean, rstd [n] are saved for the gradient
 KERNEL(layer_norm_forward, const Tensor& x, const Tensor& w, const Tensor& b, double eps, Tensor& y,
        Tensor& mean, Tensor& rstd)
 // dx = (g - mean(g) - n * mean(g * n)) * rstd, g = dy * w, n = (x - mean) * rstd;  dw, db are written
-KERNEL(layer_norm_backward, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
-       const Tensor& dy, Tensor& dx, Tensor& dw, Tensor& db)
+KERNEL(layer_norm_backward, const Tensor& x, const Tensor& w, const Tensor& mean,
+       const Tensor& rstd, const Tensor& dy, Tensor& dx, Tensor& dw, Tensor& db)
 KERNEL(softmax_forward, const Tensor& x, Tensor& y)
 KERNEL(softmax_backward, const Tensor& y, const Tensor& dy, Tensor& dx)
-KERNEL(log_softmax_forward, const Tensor& x, Tensor& y)              // inference only (beam search)
+KERNEL(log_softmax_forward, const Tensor& x, Tensor& y)  // inference only (beam search)
 
 // --- lookup, gather, scatter: index i64, -1 stands for "no row" ---------------------------------------------
-KERNEL(gather_rows, const Tensor& x, const Tensor& index, Tensor& y)       // y[i] = x[index[i]], or 0
-KERNEL(scatter_add_rows, const Tensor& x, const Tensor& index, Tensor& y)  // y[index[i]] += x[i], i ascending
+KERNEL(gather_rows, const Tensor& x, const Tensor& index, Tensor& y)  // y[i] = x[index[i]], or 0
+KERNEL(scatter_add_rows, const Tensor& x, const Tensor& index,
+       Tensor& y)  // y[index[i]] += x[i], i ascending
 // y[i] = x[row[i], column[i]];  the adjoint adds: x[row[i], column[i]] += y[i], i ascending
 KERNEL(gather_elements, const Tensor& x, const Tensor& row, const Tensor& column, Tensor& y)
 KERNEL(scatter_add_elements, const Tensor& y, const Tensor& row, const Tensor& column, Tensor& x)
@@ -87,12 +91,13 @@ struct AttentionSpec {
 };
 // key_padding u8 [B, Tk] (1 = ignore) or undefined; bias [H, Tq, Tk] or undefined.
 // probs [B, H, Tq, Tk]: softmax before dropout, saved for the gradient. A row that sees no key gives 0.
-KERNEL(attention_forward, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& key_padding,
-       const Tensor& bias, const AttentionSpec& spec, RandomStream r, Tensor& y, Tensor& probs)
+KERNEL(attention_forward, const Tensor& q, const Tensor& k, const Tensor& v,
+       const Tensor& key_padding, const Tensor& bias, const AttentionSpec& spec, RandomStream r,
+       Tensor& y, Tensor& probs)
 // dbias is undefined when the bias needs no gradient
 KERNEL(attention_backward, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& probs,
-       const AttentionSpec& spec, RandomStream r, const Tensor& dy, Tensor& dq, Tensor& dk, Tensor& dv,
-       Tensor& dbias)
+       const AttentionSpec& spec, RandomStream r, const Tensor& dy, Tensor& dq, Tensor& dk,
+       Tensor& dv, Tensor& dbias)
 
 // --- loss and optimizer --------------------------------------------------------------------------------------
 // Per row of logits [n, V] with target != ignore (else 0):
@@ -105,9 +110,10 @@ KERNEL(cross_entropy_backward, const Tensor& logits, const Tensor& target, int64
 
 struct AdamSpec {
   double lr, beta1, beta2, eps, weight_decay;
-  bool decoupled;        // true: AdamW, p *= 1 - lr * weight_decay; false: fairseq's Adam, same form (decay on p)
-  int64_t step;          // of this parameter, from 1, for the bias correction
-  double gradient_scale; // 1/N times the clipping factor
+  bool
+      decoupled;  // true: AdamW, p *= 1 - lr * weight_decay; false: fairseq's Adam, same form (decay on p)
+  int64_t step;           // of this parameter, from 1, for the bias correction
+  double gradient_scale;  // 1/N times the clipping factor
 };
 // fairseq's Adam: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
 // p -= lr * sqrt(1-b2^t) / (1-b1^t) * m / (sqrt(v) + eps)           [decoupled = false]

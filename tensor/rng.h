@@ -58,15 +58,17 @@ inline uint32_t random_bits(RandomStream r, uint64_t i) {
   philox<1>(r, i >> 2, block);
   return block[i & 3];
 }
-inline float unit_float(uint32_t bits) { return float(bits >> 8) * 0x1p-24f; }               // [0, 1)
-inline float open_unit_float(uint32_t bits) { return (float(bits >> 9) + 0.5f) * 0x1p-23f; } // (0, 1)
+inline float unit_float(uint32_t bits) { return float(bits >> 8) * 0x1p-24f; }  // [0, 1)
+inline float open_unit_float(uint32_t bits) {
+  return (float(bits >> 9) + 0.5f) * 0x1p-23f;
+}  // (0, 1)
 
 // Sequential draws from one stream on the host: data order, sampling.
 class RandomSequence {
  public:
   explicit RandomSequence(RandomStream stream) : stream_(stream) {}
   uint32_t bits() { return random_bits(stream_, next_++); }
-  double unit() { return (uint64_t(bits()) << 21 | bits() >> 11) * 0x1p-53; }                // [0, 1)
+  double unit() { return (uint64_t(bits()) << 21 | bits() >> 11) * 0x1p-53; }  // [0, 1)
   uint64_t below(uint64_t n) {  // uniform integer in [0, n)
     return uint64_t((unsigned __int128)(uint64_t(bits()) << 32 | bits()) * n >> 64);
   }

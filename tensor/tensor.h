@@ -22,7 +22,8 @@ class Tensor {
  public:
   Tensor() = default;  // undefined: no storage ("no gradient", "no bias")
   static Tensor empty(Shape shape, DType dtype = DType::F32, Device device = Device::CPU);
-  static Tensor full(Shape shape, double value, DType dtype = DType::F32, Device device = Device::CPU);
+  static Tensor full(Shape shape, double value, DType dtype = DType::F32,
+                     Device device = Device::CPU);
   static Tensor zeros(Shape shape, DType dtype = DType::F32, Device device = Device::CPU) {
     return full(std::move(shape), 0, dtype, device);
   }
@@ -54,12 +55,14 @@ class Tensor {
   }
   std::byte* raw() const { return data_; }
   template <class T>
-  std::vector<T> to_vector() const { return std::vector<T>(data<T>(), data<T>() + numel_); }
+  std::vector<T> to_vector() const {
+    return std::vector<T>(data<T>(), data<T>() + numel_);
+  }
 
-  Tensor reshape(Shape shape) const;                 // same storage; one dimension may be -1
-  Tensor slice(int64_t begin, int64_t end) const;    // rows [begin, end) of dimension 0, shared
-  Tensor clone() const;                              // own storage, same values
-  Tensor to(DType dtype) const;                      // converted copy (itself when equal)
+  Tensor reshape(Shape shape) const;               // same storage; one dimension may be -1
+  Tensor slice(int64_t begin, int64_t end) const;  // rows [begin, end) of dimension 0, shared
+  Tensor clone() const;                            // own storage, same values
+  Tensor to(DType dtype) const;                    // converted copy (itself when equal)
 
  private:
   std::shared_ptr<std::byte> storage_;  // from allocator.h
@@ -70,7 +73,11 @@ class Tensor {
   Device device_ = Device::CPU;
 };
 
-inline Tensor empty_like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); }
-inline Tensor zeros_like(const Tensor& t) { return Tensor::zeros(t.shape(), t.dtype(), t.device()); }
+inline Tensor empty_like(const Tensor& t) {
+  return Tensor::empty(t.shape(), t.dtype(), t.device());
+}
+inline Tensor zeros_like(const Tensor& t) {
+  return Tensor::zeros(t.shape(), t.dtype(), t.device());
+}
 
 }  // namespace switchyard

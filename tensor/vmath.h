@@ -61,8 +61,8 @@ HD float log(float x) {
   const float e = __builtin_bit_cast(float, ((shifted + one) >> kMantissa) | scale) -
                   (two_to_mantissa + float(kBias));
   const float f = m - 1.0f, s = f / (2.0f + f), h = 0.5f * f * f, z = s * s;
-  const float tail = z * polynomial(z, 0xf89e26.0p-26f, 0x91e9ee.0p-25f, 0xccce13.0p-25f,
-                                    0xaaaaaa.0p-24f);
+  const float tail =
+      z * polynomial(z, 0xf89e26.0p-26f, 0x91e9ee.0p-25f, 0xccce13.0p-25f, 0xaaaaaa.0p-24f);
   float y = std::fma(e, kLn2High, f - (h - std::fma(s, h + tail, e * kLn2Low)));
   y = x < std::numeric_limits<float>::min() ? -inf : y;
   y = x < 0.0f ? std::numeric_limits<float>::quiet_NaN() : y;

@@ -18,15 +18,18 @@ std::string millions(int64_t n) {
 int64_t active_parameters(const HmoeAppConfig& config, Transformer& model) {
   int64_t experts = 0, all = parameter_count(model);
   for (const NamedParam& p : parameters(model))
-    if (p.param->placement == Placement::ExpertSharded) experts += numel_of(p.param->global_shape());
+    if (p.param->placement == Placement::ExpertSharded)
+      experts += numel_of(p.param->global_shape());
   const int choices = config.hmoe.moe_top1_expert ? 1 : 2;
-  return all - experts + experts / config.hmoe.moe_expert_count * std::min(choices, config.hmoe.moe_expert_count);
+  return all - experts +
+         experts / config.hmoe.moe_expert_count * std::min(choices, config.hmoe.moe_expert_count);
 }
 
 }  // namespace
 
 void print_banner(const HmoeAppConfig& config, const TranslationSource& source, Transformer& model,
-                  const dist::Mesh& mesh, const dist::Runtime& runtime, const std::vector<std::string>& notes) {
+                  const dist::Mesh& mesh, const dist::Runtime& runtime,
+                  const std::vector<std::string>& notes) {
   const dist::Comm& world = runtime.world;
   const dist::ExpertLayout& layout = mesh.layout;
   // parameters, gradients, two moments
@@ -34,29 +37,31 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
   const int64_t node_bytes = rank_bytes * std::min(world.size(), runtime.topology.ranks_per_node);
   const int64_t machine = int64_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
   user_check(node_bytes < machine,
-             concat("parameters, gradients and optimizer of ", runtime.topology.ranks_per_node, " ranks on a node need ",
-                    node_bytes >> 20, " MiB, this machine has ", machine >> 20,
-                    " MiB: fewer ranks on a node, or a smaller model"));
+             concat("parameters, gradients and optimizer of ", runtime.topology.ranks_per_node,
+                    " ranks on a node need ", node_bytes >> 20, " MiB, this machine has ",
+                    machine >> 20, " MiB: fewer ranks on a node, or a smaller model"));
   if (world.rank() != 0) return;
   const bool dense = config.hmoe.moe_type == "dense";
-  std::cout << "layout      " << world.size() << " ranks in " << runtime.processes << " processes x "
-            << runtime.threads_per_rank << " threads, " << runtime.cpus << " CPUs a process, "
-            << runtime.topology.ranks_per_node << " ranks a node\n";
+  std::cout << "layout      " << world.size() << " ranks in " << runtime.processes
+            << " processes x " << runtime.threads_per_rank << " threads, " << runtime.cpus
+            << " CPUs a process, " << runtime.topology.ranks_per_node << " ranks a node\n";
   if (!dense)
-    std::cout << "experts     " << layout.num_experts << " a block: " << layout.num_local() << " on each rank x "
-              << layout.replicas() << " replicas; strata "
-              << (config.hmoe.hmoe_layer == 0 ? "none" : config.hmoe.hmoe_dynamic.empty()
-                      ? concat(config.hmoe.hmoe_layer, " equal") : config.hmoe.hmoe_dynamic) << "\n";
+    std::cout << "experts     " << layout.num_experts << " a block: " << layout.num_local()
+              << " on each rank x " << layout.replicas() << " replicas; strata "
+              << (config.hmoe.hmoe_layer == 0        ? "none"
+                  : config.hmoe.hmoe_dynamic.empty() ? concat(config.hmoe.hmoe_layer, " equal")
+                                                     : config.hmoe.hmoe_dynamic)
+              << "\n";
   std::cout << "parameters  " << millions(parameter_count(model)) << " in all, "
             << millions(dense ? parameter_count(model) : active_parameters(config, model))
-            << " active for a token in one round, " << millions(parameter_count(model, false)) << " on rank 0 ("
-            << (rank_bytes >> 20) << " MiB with gradients and optimizer)\n";
-  std::cout << "data        " << source.origin() << ": " << source.directions().size() << " directions, vocabulary "
-            << source.vocabulary_size() << "\n";
+            << " active for a token in one round, " << millions(parameter_count(model, false))
+            << " on rank 0 (" << (rank_bytes >> 20) << " MiB with gradients and optimizer)\n";
+  std::cout << "data        " << source.origin() << ": " << source.directions().size()
+            << " directions, vocabulary " << source.vocabulary_size() << "\n";
   if (config.data.data.empty())
     std::cout << "            no --data given: training the built-in synthetic task\n";
-  std::cout << "run         seed " << config.train.seed << ", " << config.train.max_update << " updates, folder "
-            << config.train.save_dir << "\n";
+  std::cout << "run         seed " << config.train.seed << ", " << config.train.max_update
+            << " updates, folder " << config.train.save_dir << "\n";
   for (const std::string& note : notes) std::cout << "note        " << note << "\n";
   std::cout << std::flush;
 }

@@ -6,12 +6,26 @@
 namespace switchyard {
 
 Presets hmoe_presets() {
-  const std::map<std::string, std::string> runs = {  // the original's run scripts
-      {"dropout", "0.3"}, {"attention-dropout", "0.1"}, {"adam-betas", "(0.9, 0.98)"}, {"adam-eps", "1e-6"},
-      {"lr", "8e-4"}, {"warmup-updates", "8000"}, {"warmup-init-lr", "1e-7"}, {"max-update", "100000"},
-      {"moe-freq", "2"}, {"moe-gate-loss-wt", "0.01"}, {"max-tokens", "4096"}, {"sampling-method", "temperature"},
-      {"sampling-temperature", "1"}, {"encoder-langtok", "tgt"}, {"decoder-langtok", "1"}, {"seed", "42"},
-      {"max-source-positions", "512"}, {"max-target-positions", "512"}, {"stop-min-lr", "1e-9"}};
+  const std::map<std::string, std::string> runs = {// the original's run scripts
+                                                   {"dropout", "0.3"},
+                                                   {"attention-dropout", "0.1"},
+                                                   {"adam-betas", "(0.9, 0.98)"},
+                                                   {"adam-eps", "1e-6"},
+                                                   {"lr", "8e-4"},
+                                                   {"warmup-updates", "8000"},
+                                                   {"warmup-init-lr", "1e-7"},
+                                                   {"max-update", "100000"},
+                                                   {"moe-freq", "2"},
+                                                   {"moe-gate-loss-wt", "0.01"},
+                                                   {"max-tokens", "4096"},
+                                                   {"sampling-method", "temperature"},
+                                                   {"sampling-temperature", "1"},
+                                                   {"encoder-langtok", "tgt"},
+                                                   {"decoder-langtok", "1"},
+                                                   {"seed", "42"},
+                                                   {"max-source-positions", "512"},
+                                                   {"max-target-positions", "512"},
+                                                   {"stop-min-lr", "1e-9"}};
   auto with = [&runs](std::map<std::string, std::string> more) {
     more.insert(runs.begin(), runs.end());
     return more;
@@ -25,20 +39,32 @@ Presets hmoe_presets() {
     return m;
   };
   auto tiny = size("2", "32", "64", "2");
-  tiny.merge(std::map<std::string, std::string>{
-      {"moe-expert-count", "8"}, {"hmoe-layer", "2"}, {"max-tokens", "256"},
-      {"dropout", "0.1"}, {"lr", "5e-3"}, {"warmup-updates", "50"}, {"max-update", "300"},
-      {"validate-interval-updates", "100"}, {"save-interval-updates", "100"}, {"log-interval", "20"}});
+  tiny.merge(std::map<std::string, std::string>{{"moe-expert-count", "8"},
+                                                {"hmoe-layer", "2"},
+                                                {"max-tokens", "256"},
+                                                {"dropout", "0.1"},
+                                                {"lr", "5e-3"},
+                                                {"warmup-updates", "50"},
+                                                {"max-update", "300"},
+                                                {"validate-interval-updates", "100"},
+                                                {"save-interval-updates", "100"},
+                                                {"log-interval", "20"}});
   auto demo = size("4", "128", "256", "4");
   demo.merge(std::map<std::string, std::string>{
-      {"moe-expert-count", "8"}, {"hmoe-layer", "4"}, {"max-tokens", "1024"},
+      {"moe-expert-count", "8"},
+      {"hmoe-layer", "4"},
+      {"max-tokens", "1024"},
       {"moe-eval-capacity-token-fraction", "1"},  // as in generation: validation without drops
-      {"dropout", "0.1"}, {"lr", "3e-3"}, {"warmup-updates", "200"}, {"max-update", "900"},
-      {"validate-interval-updates", "100"}, {"save-interval-updates", "300"}, {"log-interval", "20"},
+      {"dropout", "0.1"},
+      {"lr", "3e-3"},
+      {"warmup-updates", "200"},
+      {"max-update", "900"},
+      {"validate-interval-updates", "100"},
+      {"save-interval-updates", "300"},
+      {"log-interval", "20"},
       {"keep-interval-updates", "2"}});
   auto m4 = size("6", "512", "2048", "8");
-  m4.merge(std::map<std::string, std::string>{
-      {"moe-expert-count", "8"}, {"hmoe-layer", "4"}});
+  m4.merge(std::map<std::string, std::string>{{"moe-expert-count", "8"}, {"hmoe-layer", "4"}});
   auto m15 = size("6", "1024", "4096", "16");
   m15.merge(std::map<std::string, std::string>{
       {"moe-expert-count", "16"}, {"hmoe-layer", "2"}, {"hmoe-dynamic", "4,12"}});
@@ -79,13 +105,14 @@ dist::Mesh make_hmoe_mesh(const HmoeAppConfig& config, const dist::Comm& world) 
 std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config, int64_t vocabulary,
                                              const dist::Mesh& mesh) {
   const ModelConfig& m = config.model;
-  return std::make_unique<Transformer>(m, vocabulary, [&](const LayerPlace& place) -> std::unique_ptr<SubBlock> {
-    if (!config.hmoe.has_experts(place.decoder, place.layer)) return make_dense_ffn(m, place);
-    const int64_t positions = place.decoder ? config.data.max_target_positions
-                                            : config.data.max_source_positions;
-    return std::make_unique<moe::HmoeBlock>(config.hmoe, m.feed_forward(place.decoder), m.dropout,
-                                            positions, mesh);
-  });
+  return std::make_unique<Transformer>(
+      m, vocabulary, [&](const LayerPlace& place) -> std::unique_ptr<SubBlock> {
+        if (!config.hmoe.has_experts(place.decoder, place.layer)) return make_dense_ffn(m, place);
+        const int64_t positions =
+            place.decoder ? config.data.max_target_positions : config.data.max_source_positions;
+        return std::make_unique<moe::HmoeBlock>(config.hmoe, m.feed_forward(place.decoder),
+                                                m.dropout, positions, mesh);
+      });
 }
 
 }  // namespace switchyard

@@ -5,10 +5,10 @@
 
 #include "apps/common/flags.h"
 #include "apps/common/train_config.h"
+#include "apps/common/translation_task.h"
 #include "data/sampler.h"
 #include "dist/mesh.h"
 #include "moe/methods/hmoe.h"
-#include "apps/common/translation_task.h"
 #include "nn/schedule.h"
 #include "nn/transformer.h"
 

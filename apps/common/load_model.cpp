@@ -12,7 +12,8 @@ StoredRun open_stored_run(const std::string& path) {
   const Checkpoint checkpoint(run.folder, false);
   OptionList options = option_list(run.config);
   from_toml(options, checkpoint.config(), run.folder + "/model.h5");
-  run.tokenizer = std::make_shared<const Tokenizer>(checkpoint.asset("tokenizer"), checkpoint.vocabulary());
+  run.tokenizer =
+      std::make_shared<const Tokenizer>(checkpoint.asset("tokenizer"), checkpoint.vocabulary());
   return run;
 }
 

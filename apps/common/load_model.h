@@ -5,8 +5,8 @@
 namespace switchyard {
 
 struct StoredRun {
-  std::string folder;     // step folder
-  HmoeAppConfig config;   // as it was trained
+  std::string folder;    // step folder
+  HmoeAppConfig config;  // as it was trained
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 // path: a step folder, or a run (its best checkpoint, else its last). Verifies all files; UserError.

@@ -15,7 +15,8 @@ ResumePoint find_resume_point(TrainConfig& config) {
   if (!config.restore_file.empty()) {
     found = find_checkpoint("", config.restore_file);
   } else if (config.resume == "latest" || config.resume == "best") {
-    user_check(!config.save_dir.empty(), concat("--resume ", config.resume, " needs --save-dir of the run"));
+    user_check(!config.save_dir.empty(),
+               concat("--resume ", config.resume, " needs --save-dir of the run"));
     found = find_checkpoint(config.save_dir + "/checkpoints", config.resume);
   } else if (!config.resume.empty()) {
     found = find_checkpoint("", config.resume);
@@ -30,20 +31,34 @@ ResumePoint find_resume_point(TrainConfig& config) {
 }
 
 void adopt_config(OptionList& options, const ResumePoint& from, OptionList& stored) {
-  static const std::set<std::string> may_change = {
-      "max-update", "save-dir", "resume", "overwrite", "no-save", "write-checkpoints-asynchronously",
-      "save-interval-updates", "keep-interval-updates", "validate-interval-updates", "log-interval",
-      "log-format", "dry-run", "restore-file", "checkpoint-activations", "stop-min-lr", "data"};
+  static const std::set<std::string> may_change = {"max-update",
+                                                   "save-dir",
+                                                   "resume",
+                                                   "overwrite",
+                                                   "no-save",
+                                                   "write-checkpoints-asynchronously",
+                                                   "save-interval-updates",
+                                                   "keep-interval-updates",
+                                                   "validate-interval-updates",
+                                                   "log-interval",
+                                                   "log-format",
+                                                   "dry-run",
+                                                   "restore-file",
+                                                   "checkpoint-activations",
+                                                   "stop-min-lr",
+                                                   "data"};
   from_toml(stored, from.config, from.folder + "/model.h5");
   for (size_t i = 0; i < options.options.size(); ++i) {
     Option& now = options.options[i];
     const Option& then = stored.options[i];
     if (!now.given) {
-      if (now.name != "resume" && now.name != "overwrite" && now.name != "save-dir") now.parse(then.print());
+      if (now.name != "resume" && now.name != "overwrite" && now.name != "save-dir")
+        now.parse(then.print());
     } else {
       user_check(may_change.count(now.name) || now.print() == then.print(),
-                 concat("--", now.name, " is ", now.print(), " but the checkpoint ", from.folder, " was trained with ",
-                        then.print(), ": leave it out, or start a new run with --restore-file"));
+                 concat("--", now.name, " is ", now.print(), " but the checkpoint ", from.folder,
+                        " was trained with ", then.print(),
+                        ": leave it out, or start a new run with --restore-file"));
     }
   }
 }

@@ -7,10 +7,10 @@
 namespace switchyard {
 
 struct ResumePoint {
-  bool resume = false;               // go on exactly as if never stopped
-  std::string folder;                // step folder to read; empty = none
-  std::string config;                // its options
-  std::vector<std::string> notes;    // damaged checkpoints that were passed over
+  bool resume = false;             // go on exactly as if never stopped
+  std::string folder;              // step folder to read; empty = none
+  std::string config;              // its options
+  std::vector<std::string> notes;  // damaged checkpoints that were passed over
 };
 
 // Finds and verifies the checkpoint that the options ask for; sets save_dir when --resume names a path.

@@ -37,11 +37,14 @@ struct TrainConfig {
     v(overwrite, "overwrite", "replace the run that --save-dir holds");
     v(no_save, "no-save", "write no checkpoints");
     v(async_write, "write-checkpoints-asynchronously", "write while training goes on");
-    v(save_interval_updates, "save-interval-updates", "updates between checkpoints; 0 = only the last");
-    v(keep_interval_updates, "keep-interval-updates", "checkpoints to keep, besides best and last; -1 = all");
-    v(validate_interval_updates, "validate-interval-updates", "updates between validations; 0 = only the last");
-    v(best_checkpoint_metric, "best-checkpoint-metric", "lowest value on the validation set is best",
-      {"loss", "nll_loss"});
+    v(save_interval_updates, "save-interval-updates",
+      "updates between checkpoints; 0 = only the last");
+    v(keep_interval_updates, "keep-interval-updates",
+      "checkpoints to keep, besides best and last; -1 = all");
+    v(validate_interval_updates, "validate-interval-updates",
+      "updates between validations; 0 = only the last");
+    v(best_checkpoint_metric, "best-checkpoint-metric",
+      "lowest value on the validation set is best", {"loss", "nll_loss"});
     v(log_interval, "log-interval", "updates between log records");
     v(log_format, "log-format", "progress on standard error", {"simple", "none"});
     v.refused("fp16", "half precision is not supported");

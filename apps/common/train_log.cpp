@@ -21,17 +21,22 @@ const char* name_of(dist::Level level) {
 nlohmann::json process_usage() {
   int64_t pages = 0, resident = 0, files = 0;
   std::ifstream("/proc/self/statm") >> pages >> resident;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++files;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+    ++files;
   return {{"resident_mib", double(resident) * 4096 / (1 << 20)},
-          {"open_files", files}, {"live_bytes", allocator_stats().live_bytes}};
+          {"open_files", files},
+          {"live_bytes", allocator_stats().live_bytes}};
 }
 
 }  // namespace
 
 TrainLog::TrainLog(dist::Runtime& runtime, const std::string& folder, int64_t resume_update,
                    std::vector<std::string> auxiliary_names, bool progress)
-    : runtime_(runtime), rank0_(runtime.world.rank() == 0), progress_(progress && rank0_),
-      auxiliary_names_(std::move(auxiliary_names)), sums_(auxiliary_names_.size()) {
+    : runtime_(runtime),
+      rank0_(runtime.world.rank() == 0),
+      progress_(progress && rank0_),
+      auxiliary_names_(std::move(auxiliary_names)),
+      sums_(auxiliary_names_.size()) {
   if (!rank0_) return;
   log_ = std::make_unique<RunLog>(folder + "/log.jsonl", resume_update);
   board_ = std::make_unique<TensorBoardWriter>(folder + "/tb", resume_update);
@@ -51,7 +56,8 @@ void TrainLog::add_statistics(const Statistics& s) {
   }
 }
 
-void TrainLog::add_step(const StepNumbers& all, double lr, double grad_norm, const StepTimes& times) {
+void TrainLog::add_step(const StepNumbers& all, double lr, double grad_norm,
+                        const StepTimes& times) {
   sums_.targets += all.targets, sums_.sources += all.sources, sums_.sentences += all.sentences;
   sums_.loss += all.loss, sums_.nll += all.nll;
   for (size_t i = 0; i < all.auxiliary.size(); ++i) sums_.auxiliary[i] += all.auxiliary[i];
@@ -113,8 +119,10 @@ void TrainLog::write_train(int64_t update, int64_t epoch) {
     r["tokens_per_update"] = sums_.targets / steps;
     r["tokens_per_second"] = sums_.targets / times_.total;
     const double compute = times_.total - times_.data - times_.comm;
-    r["ms"] = {{"step", 1e3 * times_.total / steps}, {"compute", 1e3 * compute / steps},
-               {"communication", 1e3 * times_.comm / steps}, {"data", 1e3 * times_.data / steps}};
+    r["ms"] = {{"step", 1e3 * times_.total / steps},
+               {"compute", 1e3 * compute / steps},
+               {"communication", 1e3 * times_.comm / steps},
+               {"data", 1e3 * times_.data / steps}};
     r["peak_mib"] = double(peak) / (1 << 20);
     r["process"] = process_usage();
     r["layers"] = merged, r["communication"] = comm;
@@ -146,7 +154,8 @@ void TrainLog::write(const nlohmann::json& r, int64_t update) {
   log_->write(r);
   const std::string kind = r["kind"].get<std::string>() + "/";
   for (const auto& [key, value] : r.items()) {
-    if (value.is_number() && key != "update") board_->scalar(kind + key, value.get<double>(), update);
+    if (value.is_number() && key != "update")
+      board_->scalar(kind + key, value.get<double>(), update);
     if (key == "ms")
       for (const auto& [part, ms] : value.items()) board_->scalar(kind + "ms_" + part, ms, update);
   }

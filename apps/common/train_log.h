@@ -24,15 +24,15 @@ class TrainLog {
   void start(int64_t update, int64_t max_update);
   void add_statistics(const Statistics& s);  // of one micro-batch of this rank
   void add_step(const StepNumbers& all, double lr, double grad_norm, const StepTimes& times);
-  void write_train(int64_t update, int64_t epoch);  // collective
+  void write_train(int64_t update, int64_t epoch);                                   // collective
   void write_valid(int64_t update, int64_t epoch, const ValidResult& r, bool best);  // collective
-  void write_event(const nlohmann::json& record);   // rank 0: anything else worth keeping
-  void sync();                                      // on disk before a checkpoint says so
+  void write_event(const nlohmann::json& record);  // rank 0: anything else worth keeping
+  void sync();                                     // on disk before a checkpoint says so
   void finish(int64_t update);
 
  private:
   Statistics merge_over_ranks(const Statistics& mine) const;  // collective; complete on rank 0
-  nlohmann::json communication() const;                       // since the last record, summed over ranks
+  nlohmann::json communication() const;  // since the last record, summed over ranks
   void write(const nlohmann::json& record, int64_t update);
 
   dist::Runtime& runtime_;
@@ -46,7 +46,7 @@ class TrainLog {
   StepNumbers sums_;
   StepTimes times_;
   int64_t steps_ = 0;
-  double lr_ = 0, norm_ = 0, last_norm_ = 0;
+  double lr_ = 0, norm_ = 0;
   Statistics statistics_;
 };
 

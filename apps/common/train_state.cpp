@@ -6,11 +6,15 @@ namespace switchyard {
 
 TrainState::TrainState(const TrainConfig& config, const OptimConfig& optim, std::string config_toml,
                        ResumePoint from, const dist::Runtime& runtime)
-    : optimizer(optim), config_(config), config_toml_(std::move(config_toml)), from_(std::move(from)),
+    : optimizer(optim),
+      config_(config),
+      config_toml_(std::move(config_toml)),
+      from_(std::move(from)),
       runtime_(runtime) {
   if (config.no_save) return;
   const int keep = std::max<int64_t>(0, config.keep_interval_updates);
-  writer_ = std::make_unique<CheckpointWriter>(config.save_dir + "/checkpoints", runtime, config.async_write, keep);
+  writer_ = std::make_unique<CheckpointWriter>(config.save_dir + "/checkpoints", runtime,
+                                               config.async_write, keep);
 }
 
 void TrainState::load(TrainTask& task) {
@@ -40,8 +44,11 @@ Snapshot TrainState::snapshot(TrainTask& task) {
   s.tensors = model_entries(params);
   const std::vector<CheckpointEntry> slots = optimizer_entries(params, optimizer);
   s.tensors.insert(s.tensors.end(), slots.begin(), slots.end());
-  s.state = {{"update", update}, {"best_metric", best_metric}, {"data", task.data_state().dump()},
-             {"seed", config_.seed}, {"ranks", int64_t(runtime_.world.size())}};
+  s.state = {{"update", update},
+             {"best_metric", best_metric},
+             {"data", task.data_state().dump()},
+             {"seed", config_.seed},
+             {"ranks", int64_t(runtime_.world.size())}};
   s.config = config_toml_;
   s.assets["tokenizer"] = task.tokenizer_model();
   s.vocabulary = task.vocabulary();
@@ -59,19 +66,22 @@ void TrainState::save(TrainTask& task, bool final_save) {
   }
   new_best = false;
   if (!result) return;
-  if (final_save && !result->saved) throw UserError("the last checkpoint could not be written: " + result->message);
+  if (final_save && !result->saved)
+    throw UserError("the last checkpoint could not be written: " + result->message);
   report(*result);
 }
 
 void TrainState::poll(int64_t ranks_done) {
-  if (writer_ && writer_->in_flight() && ranks_done == runtime_.world.size()) report(writer_->finish());
+  if (writer_ && writer_->in_flight() && ranks_done == runtime_.world.size())
+    report(writer_->finish());
 }
 
 void TrainState::report(const SaveResult& result) {
   if (result.saved) saved_update_ = update;
   else ++failed_saves_;
   if (!result.message.empty() && runtime_.world.rank() == 0)
-    std::cerr << "warning: checkpoint" << (result.saved ? ": " : " not written: ") << result.message << "\n";
+    std::cerr << "warning: checkpoint" << (result.saved ? ": " : " not written: ") << result.message
+              << "\n";
 }
 
 }  // namespace switchyard

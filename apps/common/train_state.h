@@ -12,8 +12,8 @@ namespace switchyard {
 
 class TrainState {
  public:
-  TrainState(const TrainConfig& config, const OptimConfig& optim, std::string config_toml, ResumePoint from,
-             const dist::Runtime& runtime);
+  TrainState(const TrainConfig& config, const OptimConfig& optim, std::string config_toml,
+             ResumePoint from, const dist::Runtime& runtime);
   int64_t update = 0;
   double best_metric = std::numeric_limits<double>::infinity();
   bool new_best = false;  // the last validation was the best so far

@@ -16,7 +16,12 @@ double now() {
 
 Trainer::Trainer(const TrainConfig& config, const OptimConfig& optim, TrainTask& task,
                  dist::Runtime& runtime, const dist::Mesh& mesh, TrainState& state, TrainLog& log)
-    : config_(config), optim_(optim), task_(task), runtime_(runtime), mesh_(mesh), state_(state),
+    : config_(config),
+      optim_(optim),
+      task_(task),
+      runtime_(runtime),
+      mesh_(mesh),
+      state_(state),
       log_(log) {
   rebuild();
 }
@@ -76,8 +81,9 @@ void Trainer::step() {
   const double norm = synchronized_norm();
   const double tokens = all.targets;
   if (!std::isfinite(all.loss) || !std::isfinite(norm))
-    throw UserError(concat("update ", state_.update + 1, ": loss ", all.loss / std::max(tokens, 1.0),
-                           " and gradient norm ", norm, " are not finite (epoch ", task_.epoch(),
+    throw UserError(concat("update ", state_.update + 1, ": loss ",
+                           all.loss / std::max(tokens, 1.0), " and gradient norm ", norm,
+                           " are not finite (epoch ", task_.epoch(),
                            "); lower --lr or set --clip-norm"));
   const double mean_norm = tokens > 0 ? norm / tokens : 0;
   const double scale = tokens > 0 ? 1 / tokens : 0;
@@ -86,7 +92,8 @@ void Trainer::step() {
   for (size_t i = 0; i < params_.size(); ++i) params_[i].param->var.set_grad(grads_[i].grad = {});
   ++state_.update;
   state_.poll(int64_t(all.shards_done));
-  stop_ = all.stop > 0 || (optim_.stop_min_lr > 0 && lr < optim_.stop_min_lr && state_.update > optim_.warmup_updates);
+  stop_ = all.stop > 0 || (optim_.stop_min_lr > 0 && lr < optim_.stop_min_lr &&
+                           state_.update > optim_.warmup_updates);
 
   const double seconds = now() - started, comm = runtime_.world.meter().seconds - comm_before;
   log_.add_step(all, lr, mean_norm, {seconds, data_seconds, comm});
@@ -95,7 +102,8 @@ void Trainer::step() {
 double Trainer::synchronized_norm() {
   for (size_t i = 0; i < params_.size(); ++i) {
     Var& v = params_[i].param->var;
-    if (!v.grad().defined()) v.set_grad(zeros_like(v.data()));  // unused in this update: Adam still decays
+    if (!v.grad().defined())
+      v.set_grad(zeros_like(v.data()));  // unused in this update: Adam still decays
     grads_[i].grad = v.grad();
   }
   dist::sync_gradients(mesh_.world, mesh_.replicas, grads_);
@@ -105,7 +113,8 @@ double Trainer::synchronized_norm() {
 void Trainer::validate() {
   const ValidResult result = task_.validate();
   const double n = std::max<double>(1, result.targets);
-  const double metric = (config_.best_checkpoint_metric == "loss" ? result.loss_sum : result.nll_sum) / n;
+  const double metric =
+      (config_.best_checkpoint_metric == "loss" ? result.loss_sum : result.nll_sum) / n;
   state_.new_best = metric < state_.best_metric;
   if (state_.new_best) state_.best_metric = metric;
   log_.write_valid(state_.update, task_.epoch(), result, state_.new_best);
@@ -116,7 +125,8 @@ void Trainer::save(bool final_save) {
   const int64_t failed = state_.failed_saves();
   state_.save(task_, final_save);
   if (state_.failed_saves() > failed)
-    log_.write_event({{"kind", "warning"}, {"update", state_.update}, {"failed_saves", state_.failed_saves()}});
+    log_.write_event(
+        {{"kind", "warning"}, {"update", state_.update}, {"failed_saves", state_.failed_saves()}});
 }
 
 }  // namespace switchyard

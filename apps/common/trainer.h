@@ -19,15 +19,15 @@ namespace switchyard {
 
 class Trainer {
  public:
-  Trainer(const TrainConfig& config, const OptimConfig& optim, TrainTask& task, dist::Runtime& runtime,
-          const dist::Mesh& mesh, TrainState& state, TrainLog& log);
+  Trainer(const TrainConfig& config, const OptimConfig& optim, TrainTask& task,
+          dist::Runtime& runtime, const dist::Mesh& mesh, TrainState& state, TrainLog& log);
   void fit();
 
  private:
-  void step();                       // one update
+  void step();  // one update
   MicroBatch micro_batch(int64_t index);
-  double synchronized_norm();        // sums gradients over ranks; returns the norm of the sum
-  void rebuild();                    // everything derived from visit()
+  double synchronized_norm();  // sums gradients over ranks; returns the norm of the sum
+  void rebuild();              // everything derived from visit()
   void validate();
   void save(bool final_save);
   bool due(int64_t interval) const { return interval > 0 && state_.update % interval == 0; }
@@ -37,11 +37,11 @@ class Trainer {
   TrainTask& task_;
   dist::Runtime& runtime_;
   const dist::Mesh& mesh_;
-  TrainState& state_;                // update, best loss, optimizer, checkpoints
+  TrainState& state_;  // update, best loss, optimizer, checkpoints
   TrainLog& log_;
   std::vector<NamedParam> params_;
   std::vector<dist::GradEntry> grads_;
-  bool stop_ = false;                // equal on all ranks
+  bool stop_ = false;  // equal on all ranks
 };
 
 }  // namespace switchyard

@@ -9,7 +9,8 @@
 namespace switchyard {
 
 std::vector<Translation> translate_batches(Transformer& model, const TranslationSource& source,
-                                           const EvalBatches& batches, const GenerateOptions& options,
+                                           const EvalBatches& batches,
+                                           const GenerateOptions& options,
                                            const dist::Comm& world) {
   nlohmann::json mine = nlohmann::json::array();
   for (int64_t i = 0; i < batches.size(); ++i) {
@@ -24,18 +25,21 @@ std::vector<Translation> translate_batches(Transformer& model, const Translation
                                 [&](bool active) { return world.max(active) > 0; });
     for (size_t b = 0; b < found.size(); ++b) {
       const Hypothesis& h = found[b].front();
-      mine.push_back({batch.ids[b], h.score, std::vector<int64_t>(h.tokens.begin() + 1, h.tokens.end() - 1)});
+      mine.push_back(
+          {batch.ids[b], h.score, std::vector<int64_t>(h.tokens.begin() + 1, h.tokens.end() - 1)});
     }
   }
   std::vector<Translation> all;
   for (const std::string& text : world.all_gather_bytes(mine.dump()))
     for (const auto& t : nlohmann::json::parse(text)) all.push_back({t[0], t[2], t[1]});
-  std::sort(all.begin(), all.end(), [](const Translation& a, const Translation& b) { return a.id < b.id; });
+  std::sort(all.begin(), all.end(),
+            [](const Translation& a, const Translation& b) { return a.id < b.id; });
   return all;
 }
 
 DirectionScores score_direction(const TranslationSource& source, Split split, int32_t direction,
-                                const std::vector<Translation>& translations, const std::string& tokenizer) {
+                                const std::vector<Translation>& translations,
+                                const std::string& tokenizer) {
   DirectionScores s;
   std::vector<References> references;
   NgramTotals pieces;

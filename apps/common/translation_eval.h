@@ -14,8 +14,8 @@ struct Translation {
 
 // The best translation of each sentence of all ranks' batches, by id; complete on every rank. Collective.
 std::vector<Translation> translate_batches(Transformer& model, const TranslationSource& source,
-                                           const EvalBatches& batches, const GenerateOptions& options,
-                                           const dist::Comm& world);
+                                           const EvalBatches& batches,
+                                           const GenerateOptions& options, const dist::Comm& world);
 
 struct DirectionScores {
   double bleu = 0, chrf = 0, piece_bleu = 0;  // of the translations
@@ -25,6 +25,7 @@ struct DirectionScores {
 };
 // tokenizer: of BLEU ("13a", "zh", ...).
 DirectionScores score_direction(const TranslationSource& source, Split split, int32_t direction,
-                                const std::vector<Translation>& translations, const std::string& tokenizer);
+                                const std::vector<Translation>& translations,
+                                const std::string& tokenizer);
 
 }  // namespace switchyard

@@ -7,8 +7,8 @@ namespace switchyard {
 
 LossParts translation_loss(Transformer& model, const TranslationBatch& batch,
                            const CriterionOptions& options, ForwardContext& ctx) {
-  const Var encoded = model.encode(batch.source, ctx);                    // [B*Ts, M]
-  const Var logits = model.decode(batch.decoder_input, encoded, ctx);     // [B*Tt, V]
+  const Var encoded = model.encode(batch.source, ctx);                 // [B*Ts, M]
+  const Var logits = model.decode(batch.decoder_input, encoded, ctx);  // [B*Tt, V]
   return criterion(logits, batch.target, kPad, options.label_smoothing, ctx.losses,
                    options.average_gate_losses);
 }
@@ -38,12 +38,17 @@ ValidResult evaluate_loss(Transformer& model, const EvalBatches& batches,
   return r;
 }
 
-TranslationTask::TranslationTask(std::shared_ptr<const TranslationSource> source, const DataConfig& data,
-                                 Transformer& model, CriterionOptions options, dist::Runtime& runtime,
-                                 uint64_t seed)
-    : source_(std::move(source)), data_(data), model_(model), options_(options), runtime_(runtime),
-      seed_(seed), valid_(source_, data, Split::Valid, -1, data.max_tokens, 0, runtime.world.rank(),
-                          runtime.world.size()) {
+TranslationTask::TranslationTask(std::shared_ptr<const TranslationSource> source,
+                                 const DataConfig& data, Transformer& model,
+                                 CriterionOptions options, dist::Runtime& runtime, uint64_t seed)
+    : source_(std::move(source)),
+      data_(data),
+      model_(model),
+      options_(options),
+      runtime_(runtime),
+      seed_(seed),
+      valid_(source_, data, Split::Valid, -1, data.max_tokens, 0, runtime.world.rank(),
+             runtime.world.size()) {
   set_position({});
 }
 
@@ -56,7 +61,8 @@ MicroBatch TranslationTask::next(ForwardContext& ctx) {
   const auto started = std::chrono::steady_clock::now();
   const TranslationBatch batch = iterator_->next();
   MicroBatch m;
-  m.data_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  m.data_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   const LossParts parts = translation_loss(model_, batch, options_, ctx);
   m.loss = parts.loss;
   m.loss_sum = parts.loss.data().to(DType::F64).data<double>()[0];
@@ -70,9 +76,9 @@ MicroBatch TranslationTask::next(ForwardContext& ctx) {
 void TranslationTask::describe_first_batch() {
   const TranslationBatch b = iterator_->next();
   if (runtime_.world.rank() == 0)
-    std::cout << "first batch " << b.sentences << " sentences: source " << b.sentences << " x " << b.source_time
-              << " (" << b.source_tokens << " tokens), target " << b.sentences << " x " << b.target_time << " ("
-              << b.target_tokens << " tokens)\n";
+    std::cout << "first batch " << b.sentences << " sentences: source " << b.sentences << " x "
+              << b.source_time << " (" << b.source_tokens << " tokens), target " << b.sentences
+              << " x " << b.target_time << " (" << b.target_tokens << " tokens)\n";
 }
 
 ValidResult TranslationTask::validate() {
@@ -85,9 +91,10 @@ nlohmann::json TranslationTask::data_state() const {
 }
 
 void TranslationTask::set_data_state(const nlohmann::json& state) {
-  user_check(state.at("checksum") == source_->checksum(),
-             concat("the checkpoint was trained on other data than ", source_->origin(),
-                    ": resume needs the same; --restore-file starts a new run from the parameters"));
+  user_check(
+      state.at("checksum") == source_->checksum(),
+      concat("the checkpoint was trained on other data than ", source_->origin(),
+             ": resume needs the same; --restore-file starts a new run from the parameters"));
   set_position({state.at("epoch"), state.at("batch")});
 }
 

@@ -26,8 +26,9 @@ ValidResult evaluate_loss(Transformer& model, const EvalBatches& batches,
 
 class TranslationTask : public TrainTask {
  public:
-  TranslationTask(std::shared_ptr<const TranslationSource> source, const DataConfig& data, Transformer& model,
-                  CriterionOptions options, dist::Runtime& runtime, uint64_t seed);
+  TranslationTask(std::shared_ptr<const TranslationSource> source, const DataConfig& data,
+                  Transformer& model, CriterionOptions options, dist::Runtime& runtime,
+                  uint64_t seed);
   Module& model() override { return model_; }
   std::vector<std::string> auxiliary_names() const override { return {"gate_loss"}; }
   MicroBatch next(ForwardContext& ctx) override;

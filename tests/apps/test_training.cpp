@@ -26,19 +26,23 @@ HmoeAppConfig small_config(int experts, int ranks) {
   c.hmoe.moe_gate_loss_wt = 0;
   c.model.dropout = c.model.attention_dropout = 0;
   c.data.max_tokens = 64;
-  c.train.log_interval = 1, c.train.validate_interval_updates = 0, c.train.save_interval_updates = 1;
+  c.train.log_interval = 1, c.train.validate_interval_updates = 0,
+  c.train.save_interval_updates = 1;
   c.train.log_format = "none";
   return c;
 }
 
 struct Result {
-  std::vector<double> losses;               // of each update, bits
-  std::map<std::string, Tensor> gradients;  // of the first update, by path (Adam's first moment times 10)
+  std::vector<double> losses;  // of each update, bits
+  std::map<std::string, Tensor>
+      gradients;  // of the first update, by path (Adam's first moment times 10)
 };
 
 Result train(HmoeAppConfig c, int64_t updates) {
-  c.train.save_dir = (std::filesystem::temp_directory_path() / ("switchyard_ranks_" + std::to_string(c.train.ranks) +
-                      "_" + std::to_string(getpid()))).string();
+  c.train.save_dir =
+      (std::filesystem::temp_directory_path() /
+       ("switchyard_ranks_" + std::to_string(c.train.ranks) + "_" + std::to_string(getpid())))
+          .string();
   std::filesystem::create_directories(c.train.save_dir);
   c.train.max_update = updates;
   dist::run_ranks(c.train.ranks, [&](dist::Runtime& runtime) {
@@ -59,7 +63,8 @@ Result train(HmoeAppConfig c, int64_t updates) {
     if (record["kind"] == "train") r.losses.push_back(record["loss"]);
   }
   const auto first = Hdf5File::open(c.train.save_dir + "/checkpoints/step_00000001/model.h5");
-  for (const std::string& path : first.datasets("/optimizer/m")) r.gradients[path] = first.read(path);
+  for (const std::string& path : first.datasets("/optimizer/m"))
+    r.gradients[path] = first.read(path);
   std::filesystem::remove_all(c.train.save_dir);
   return r;
 }
@@ -67,7 +72,8 @@ Result train(HmoeAppConfig c, int64_t updates) {
 void expect_close(const Result& a, const Result& b, int ranks) {
   ASSERT_EQ(a.losses.size(), b.losses.size());
   for (size_t i = 0; i < a.losses.size(); ++i)
-    EXPECT_NEAR(a.losses[i], b.losses[i], 1e-4) << "update " << i + 1 << " on " << ranks << " ranks";
+    EXPECT_NEAR(a.losses[i], b.losses[i], 1e-4)
+        << "update " << i + 1 << " on " << ranks << " ranks";
   ASSERT_EQ(a.gradients.size(), b.gradients.size());
   for (const auto& [path, g] : a.gradients) {
     const float *x = g.data<float>(), *y = b.gradients.at(path).data<float>();

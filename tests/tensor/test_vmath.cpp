@@ -74,8 +74,7 @@ void expect_special_values() {
   EXPECT_EQ(vmath::erf(-inf), T(-1));
   EXPECT_EQ(vmath::erf(T(1000)), T(1));
   EXPECT_EQ(vmath::erf(T(0)), T(0));
-  for (T y : {vmath::exp(nan), vmath::log(nan), vmath::erf(nan)})
-    EXPECT_TRUE(std::isnan(y));
+  for (T y : {vmath::exp(nan), vmath::log(nan), vmath::erf(nan)}) EXPECT_TRUE(std::isnan(y));
 }
 TEST(Vmath, SpecialValues) {
   expect_special_values<float>();
