@@ -76,8 +76,12 @@ static void rank_main(Runtime& rt, const std::string& mode) {
     if (me == 0) std::printf("stopped by %ld\n", long(rt.signal->load()));
     rt.world.barrier();
   } else if (mode == "signals") {
-    kill(getpid(), SIGTERM);
-    kill(getpid(), SIGTERM);
+    if (me == 0) {  // the second only when the first has arrived: pending signals of one kind merge
+      kill(getpid(), SIGTERM);
+      while (rt.signal->load() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      kill(getpid(), SIGTERM);
+      std::this_thread::sleep_for(std::chrono::seconds(5));
+    }
     rt.world.barrier();
   }
 }
