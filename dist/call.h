@@ -1,87 +1,119 @@
 // Call: one collective of one member. The steps it is made of: publish memory to the members of this process,
 // meet them, read theirs in place; send and receive messages to and from other processes. Private to dist/.
+// Read before: comm_group.h. Read next: collectives.cpp.
 #pragma once
 #include <chrono>
+#include <numeric>
 #include <vector>
 
 #include "dist/comm_group.h"
-#include "dist/meter.h"
+#include "dist/mpi_bridge.h"
+#include "tensor/allocator.h"
 
 namespace switchyard::dist {
 
+// Memory cut into one part for each member, of the given numbers of bytes.
+struct Parts {
+  Parts() = default;
+  Parts(std::byte* memory, const std::vector<int64_t>& sizes)
+      : data(memory), offsets(sizes.size() + 1) {
+    std::inclusive_scan(sizes.begin(), sizes.end(), offsets.begin() + 1);
+  }
+  std::byte* at(int m) const { return data + offsets[m]; }
+  int64_t bytes(int m) const { return offsets[m + 1] - offsets[m]; }
+  int64_t total() const { return offsets.back(); }
+
+  std::byte* data = nullptr;
+  std::vector<int64_t> offsets;
+};
+
 class Call {
  public:
-  Call(CommGroup& group, int me) : g(group), me(me) {}
+  Call(CommGroup& group, int rank, const char* kind)
+      : g(group),
+        me(rank),
+        traffic{{kind, Level::Rank}, {kind, Level::Node}, {kind, Level::Cluster}} {}
   Call(const Call&) = delete;
 
-  void publish(const std::byte* data, int64_t bytes, const int64_t* offsets = nullptr);
+  // The result, and scratch memory, live as long as the Call: longer than anybody reads them.
+  const Parts& publish(Parts parts) {
+    published_ = std::move(parts);
+    g.slots[me].parts = &published_;
+    return published_;
+  }
+  std::byte* scratch(int64_t bytes) { return scratch_.emplace_back(allocate(bytes)).get(); }
+
   void meet() { g.meet(me); }
-  // Another member's published memory; read it only inside read(), between two meetings.
-  const std::byte* peer(int m, int64_t bytes) const;
-  template <class Body>
-  void read(const Body& body) {
-    const Reading reading(g);
-    body();
+  // A part of what another member of this process has published; to be read between two meetings.
+  const std::byte* peer(int m, int part, int64_t bytes) const {
+    const Parts& parts = *g.slots[m].parts;
+    if (parts.bytes(part) != bytes) {  // not check(): its text would be made on every call
+      throw Error(concat("ranks disagree about a collective: rank ", g.members[m], " has ",
+                         parts.bytes(part), " bytes, rank ", g.members[me], " expects ", bytes));
+    }
+    return parts.at(part);
   }
 
-  void send(int m, const std::byte* data, int64_t bytes);
-  void receive(int m, std::byte* data, int64_t bytes);
-  void finish();  // waits for all messages
+  void send(int m, std::byte* data, int64_t bytes) {
+    if (bytes == 0) return;
+    g.world->bridge->send(g.process_of[m], g.tag(me, m), data, bytes, messages_);
+    traffic[int(g.level(me, m))].carried_bytes += bytes;
+  }
+  void receive(int m, std::byte* data, int64_t bytes) {
+    if (bytes == 0) return;
+    g.world->bridge->receive(g.process_of[m], g.tag(m, me), data, bytes, messages_);
+  }
+  void finish() {  // waits for all messages
+    if (messages_.requests.empty()) return;
+    g.world->wait([&] { return g.world->bridge->finished(messages_); });
+  }
 
-  bool is_local(int m) const { return g.host_of[m] == g.here; }
-  int agent(int m) const { return g.agent(g.here, m); }  // who stands for m in this process
-  void count(int m, int64_t bytes) { traffic.message(g.level(me, m), bytes); }  // one message to m
-  void count_others(int64_t bytes);  // one to each other member
+  void count(int m, int64_t bytes) {  // one message to m, for the meter
+    CommMeter::Entry& entry = traffic[int(g.level(me, m))];
+    ++entry.messages;
+    entry.bytes += bytes;
+  }
+  void count_others(int64_t bytes) {  // one to each other member
+    for (int m = 0; m < g.size(); ++m) {
+      if (m != me) count(m, bytes);
+    }
+  }
+
+  int agent(int m) const { return g.agent(g.world->process, m); }  // who stands for m here
 
   CommGroup& g;
   const int me;
-  Traffic traffic;
+  CommMeter::Entry traffic[3];  // by Level
 
  private:
-  struct Reading {
-    explicit Reading(CommGroup& group);
-    ~Reading() { g.readers.fetch_sub(1); }
-    CommGroup& g;
-  };
+  Parts published_;
+  std::vector<std::shared_ptr<std::byte>> scratch_;
   InFlight messages_;
 };
 
-void wait_for_readers(const CommGroup& group);
-
-// Runs body(call) as a collective of kind `kind`. When it throws, the others are told, and nobody reads this
-// member's memory any more once the exception leaves.
+// Runs body(call) as a collective of kind `kind`. A member that leaves it by an exception tells the others and
+// waits until all ranks of this process are out of theirs: until then its memory may be read.
 template <class Body>
-void collective(const std::shared_ptr<CommGroup>& group, int me, const char* kind,
-                const Body& body) {
+void collective(CommGroup* group, int me, const char* kind, const Body& body) {
   check(group != nullptr, "a collective on an empty Comm");
+  World& world = *group->world;
   const auto start = std::chrono::steady_clock::now();
-  Call call(*group, me);
+  Call call(*group, me, kind);
+  ++world.inside;
   try {
+    if (world.poisoned) throw Aborted("another rank failed");
     body(call);
   } catch (...) {
-    group->world->poison();
-    wait_for_readers(*group);
+    world.poisoned = true;
+    --world.inside;
+    for (int turn = 0; world.inside != 0; ++turn) world.pause(turn);
     throw;
   }
+  --world.inside;
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  World& world = *group->world;
-  add_traffic(world.meters[world.local_index(group->members[me])], kind, call.traffic,
-              seconds.count());
+  CommMeter& meter = world.meters[world.local_index(group->members[me])];
+  meter.seconds += seconds.count();
+  for (const CommMeter::Entry& entry : call.traffic) meter.add(entry);
 }
-
-// --- Steps that several collectives share ----------------------------------------------------------------
-
-void copy(std::byte* to, const std::byte* from, int64_t bytes);
-std::vector<int64_t> equal_parts(int n, int64_t bytes);  // n + 1 offsets
-// out = the parts of all members, in order: part m is [offsets[m], offsets[m+1]) bytes of it.
-void gather(Call& c, const std::byte* mine, const std::vector<int64_t>& offsets, std::byte* out);
-// gather in two halves, both with the own part in `out` already. First: the own part to one member of every
-// other process, theirs to the agents here. Second: what is here to all members of this process.
-// `out` must be published before the second; publishing it anew could race with those who still read the slot.
-void exchange_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out);
-void spread_parts(Call& c, const std::vector<int64_t>& offsets, std::byte* out);
-
-void check_cpu(const Tensor& t, const char* name);
-Shape with_rows(Shape shape, int64_t rows);
 
 }  // namespace switchyard::dist

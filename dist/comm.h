@@ -2,10 +2,9 @@
 // contiguous blocks. Thread ranks of one process read each other's memory in place, MPI carries the rest;
 // the collectives are implemented once over both, and give the same bits at every P.
 // Every member calls the same collectives in the same order, with zero rows if need be.
-// A rank that throws poisons the group: every other rank's next wait throws Aborted.
-// Read before: tensor.h. Read next: thread_group.cpp, tree_reduce.cpp.
+// A rank that throws poisons the world: every other rank's next wait throws Aborted.
+// Read before: tensor.h. Read next: comm_group.h, collectives.cpp.
 #pragma once
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,47 +14,54 @@
 namespace switchyard::dist {
 
 enum class Reduce { Sum, Max, Min };
-enum class Level {
-  Rank,
-  Node,
-  Cluster
-};  // where a message travelled: to itself, inside a node, between nodes
+enum class Level { Rank, Node, Cluster };  // a message to itself, inside a node, between nodes
 
 // How all_to_all_v moves rows: `Rows` sends just the real rows; `Padded` sends `capacity` slots to
 // everyone, as the references do. The result is the same; the meter and the traffic differ.
 enum class ExchangeMode { Rows, Padded };
 
-// Messages and bytes by collective kind ("all_reduce", "all_to_all", ...) and level, of one rank.
+// Messages and bytes of one rank by collective kind and level. As the method sees them, with n members and
+// b bytes:
+//   all_to_all      one message to each member, itself included, with its rows, if there are any;
+//                   Padded: always `capacity` rows; the counts before it are of kind "counts"
+//   all_gather      b to each other member          broadcast   the root: b to each other member
+//   reduce_scatter  each other member's slice       barrier     an empty message to each other member
+//   all_reduce      as a reduce_scatter of n segments and an all_gather of the own one; segment m of N
+//                   elements is [m N / n, (m + 1) N / n)
 struct CommMeter {
   struct Entry {
     std::string kind;
     Level level;
     int64_t messages = 0, bytes = 0;  // as the method sees them
-    int64_t carried_bytes = 0;        // what really crossed a process border (MPI)
+    int64_t carried_bytes = 0;        // what this rank gave to MPI, however the collective is done
   };
   std::vector<Entry> entries;
   double seconds = 0;  // spent inside collectives, waiting included
-  void reset();
+  void add(const Entry& e);
+  void reset() { *this = {}; }
 };
 
 struct Aborted : Error {  // another rank failed
   using Error::Error;
 };
 
-class CommGroup;  // the members' shared state; thread_group.cpp
+class CommGroup;  // the members' shared state
 
 class Comm {
  public:
-  Comm() = default;
-  int rank() const;
+  Comm() = default;  // one member, no collectives
+  explicit Comm(std::shared_ptr<CommGroup> group, int rank)
+      : group_(std::move(group)), rank_(rank) {}
+  int rank() const { return rank_; }
   int size() const;
+  int world_rank(int member) const;
   // Members with the same color form a new Comm, ordered by (key, rank). Collective.
   Comm split(int color, int key) const;
 
   void barrier() const;
   void broadcast(Tensor& t, int root) const;
   // Sum: the fixed pairwise tree over the rank index, (0+1)+(2+3)...: bits do not depend on P. In place.
-  void all_reduce(Tensor& t, Reduce op = Reduce::Sum) const;  // f32, f64, i32, i64
+  void all_reduce(Tensor& t, Reduce op = Reduce::Sum) const;
   Tensor reduce_scatter(const Tensor& t) const;  // [size * n, ...] -> own [n, ...], tree sums
   Tensor all_gather(const Tensor& t) const;      // [n, ...] -> [size * n, ...], equal shapes
   std::vector<std::string> all_gather_bytes(const std::string& mine) const;  // any sizes
@@ -70,13 +76,8 @@ class Comm {
   int64_t max(int64_t x) const;
   int64_t min(int64_t x) const;
   int64_t sum(int64_t x) const;
-  double sum(double x) const;  // in rank order, f64
 
-  CommMeter& meter() const;          // this rank's, shared by its split comms
-  int world_rank(int member) const;  // of a member of this Comm
-
-  explicit Comm(std::shared_ptr<CommGroup> group, int rank)
-      : group_(std::move(group)), rank_(rank) {}
+  CommMeter& meter() const;  // this rank's, shared by its split comms
 
  private:
   std::shared_ptr<CommGroup> group_;

@@ -1,60 +1,99 @@
-// CommGroup: what the members of one communicator in one process share. Each has a slot where it publishes
-// pointers; meet() is the rendezvous after which everybody may read them, in place. Private to dist/.
+// World: what the ranks of one process share. CommGroup: what the members of one communicator share in one
+// process; each has a slot where it publishes its memory, and meet() is the rendezvous after which the others
+// may read it in place. Both private to dist/.
+// Read before: comm.h. Read next: call.h.
 #pragma once
 #include <atomic>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
-#include "dist/world.h"
+#include "dist/comm.h"
+#include "dist/mesh.h"
 
 namespace switchyard::dist {
 
+class MpiBridge;
+struct Parts;
+
+// R ranks in P contiguous blocks, as even as can be: process p carries the ranks r with floor(r P / R) = p.
+struct Blocks {
+  int ranks = 1, processes = 1;
+  int process_of(int rank) const { return int(int64_t(rank) * processes / ranks); }
+  int first_rank(int process) const {
+    return int((int64_t(process) * ranks + processes - 1) / processes);
+  }
+  int size(int process) const { return first_rank(process + 1) - first_rank(process); }
+  int largest() const { return (ranks + processes - 1) / processes; }
+};
+
+struct World {
+  Blocks blocks;
+  int process = 0;
+  Topology topology;
+  MpiBridge* bridge = nullptr;  // null: there is one process
+  bool oversubscribed = false;  // more ranks than CPUs: give the CPU away early when waiting
+
+  std::atomic<bool> poisoned{false};       // a rank failed
+  alignas(64) std::atomic<int> inside{0};  // ranks carried here that are inside a collective
+  std::vector<CommMeter> meters = std::vector<CommMeter>(blocks.size(process));  // by local rank
+  // The smallest communicator id that each rank carried here has not seen yet; see Comm::split.
+  std::vector<int64_t> next_context = std::vector<int64_t>(blocks.size(process), 1);
+  std::mutex mutex;  // of `groups`, by id and first member: who comes first makes the group
+  std::map<std::pair<int64_t, int>, std::weak_ptr<CommGroup>> groups;
+
+  int local_index(int rank) const { return rank - blocks.first_rank(blocks.process_of(rank)); }
+
+  // Waits until ready() is true: spins for a few microseconds, then yields, then sleeps, so that waiting
+  // ranks leave the CPUs to those that compute. Throws Aborted when another rank failed.
+  template <class Ready>
+  void wait(const Ready& ready) const {
+    for (int turn = 0; !ready(); ++turn) {
+      if (poisoned) throw Aborted("another rank failed");
+      pause(turn);
+    }
+  }
+  void pause(int turn) const;
+};
+
 class CommGroup {
  public:
-  // The members of one process.
-  struct Host {
-    int process;
-    std::vector<int> members;
-  };
   // A part [begin, end) of the summation tree whose members all live in one process.
   struct Subtree {
-    int begin, end, host;
+    int begin, end, process;
   };
   struct alignas(64) Slot {
     std::atomic<uint64_t> arrived{0};  // number of meetings this member has come to
-    const std::byte* data = nullptr;
-    int64_t bytes = 0;
-    const int64_t* offsets =
-        nullptr;  // all_to_all_v: where the rows for each member begin, in bytes
-    std::shared_ptr<CommGroup> child;  // split: the new group, made by its first member here
+    const Parts* parts = nullptr;      // what it has for the others
   };
 
   CommGroup(std::shared_ptr<World> world, int64_t context, std::vector<int> members);
+  // The one group of this process with this id and these members.
+  static std::shared_ptr<CommGroup> shared(const std::shared_ptr<World>& world, int64_t context,
+                                           const std::vector<int>& members);
 
   int size() const { return int(members.size()); }
   Level level(int a, int b) const { return world->topology.level(members[a], members[b]); }
-  // The member in process `host` that stands for m: m itself where it lives, else one picked by m's number.
-  int agent(int host, int m) const {
-    const std::vector<int>& there = hosts[host].members;
-    return host == host_of[m] ? m : there[m % there.size()];
+  bool is_local(int m) const { return process_of[m] == world->process; }
+  const std::vector<int>& here() const { return members_of.at(world->process); }
+  // Who stands for m in a process: m itself where it lives, else a member picked by m's number.
+  int agent(int process, int m) const {
+    const std::vector<int>& there = members_of.at(process);
+    return process == process_of[m] ? m : there[m % there.size()];
   }
   // Waits until all members of this process have come to the same meeting.
   void meet(int me);
   int tag(int from, int to) const;  // of the messages between two members of different processes
 
   const std::shared_ptr<World> world;
-  const int64_t context;           // tells this communicator's messages from others'
-  const std::vector<int> members;  // world ranks
-  std::vector<Host> hosts;         // by process
-  std::vector<int> host_of;        // of each member
-  int here = 0;                    // this process in hosts
-  std::vector<Subtree>
-      subtrees;             // the tree cut into the largest parts that one process can pre-add
+  const int64_t context;                       // tells this communicator's messages from others'
+  const std::vector<int> members;              // world ranks
+  std::vector<int> process_of;                 // of each member
+  std::map<int, std::vector<int>> members_of;  // by process
+  // The tree cut into the largest parts that one process can add up by itself.
+  std::vector<Subtree> subtrees;
   std::vector<Slot> slots;  // by member; only those of this process are used
-
-  // Readers of other members' memory count themselves here. A member that leaves a collective by an
-  // exception waits for them, because its memory dies with its stack; new readers see the poison first.
-  std::atomic<int> readers{0};
 };
 
 }  // namespace switchyard::dist

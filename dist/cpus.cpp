@@ -10,48 +10,60 @@
 #include <fstream>
 #include <limits>
 
+#include "dist/mpi_bridge.h"
 #include "tensor/check.h"
 
 namespace switchyard::dist {
+namespace {
 
-std::string cpu_mask(int pid) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(pid, sizeof set, &set) != 0) return "";
-  std::string mask(CPU_SETSIZE, '0');
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &set)) mask[cpu] = '1';
-  }
-  return mask;
-}
+struct Neighbour {  // what a process tells the others
+  char host[256] = {};
+  cpu_set_t cpus{};  // that it knows of
+};
 
-// A refusal by the system leaves the narrower mask, which cpu_mask then shows.
-void bind_to(const std::string& mask) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (int cpu = 0; cpu < int(mask.size()); ++cpu) {
-    if (mask[cpu] == '1') CPU_SET(cpu, &set);
-  }
-  sched_setaffinity(0, sizeof set, &set);
-}
-
-int count_cpus(const std::string& mask) {
-  return std::max<int>(1, std::count(mask.begin(), mask.end(), '1'));
-}
-
-std::string join_masks(std::string a, const std::string& b) {
-  a.resize(std::max(a.size(), b.size()), '0');
-  for (size_t i = 0; i < b.size(); ++i) {
-    if (b[i] == '1') a[i] = '1';
-  }
-  return a;
-}
-
-int cgroup_cpus() {
+int cgroup_cpus() {                              // limit by quota
   std::ifstream file("/sys/fs/cgroup/cpu.max");  // "max 100000" or "200000 100000"
   double quota = 0, period = 0;
   if (file >> quota >> period && period > 0) return std::max(1, int(std::ceil(quota / period)));
   return std::numeric_limits<int>::max();
+}
+
+int usable(const cpu_set_t& cpus) { return std::min(std::max(1, CPU_COUNT(&cpus)), cgroup_cpus()); }
+
+}  // namespace
+
+// Under mpirun, a process may be bound to one core: its parent's mask says what mpirun itself may use.
+// When the process has less than its share of that, it takes all of it.
+Machine look_around(MpiBridge* bridge) {
+  Neighbour me;
+  gethostname(me.host, sizeof me.host - 1);
+  cpu_set_t own{}, parent{};
+  sched_getaffinity(0, sizeof own, &own);
+  me.cpus = own;
+  const bool bound_by_mpirun = bridge && MpiBridge::launched_by_mpirun();
+  if (bound_by_mpirun && sched_getaffinity(getppid(), sizeof parent, &parent) == 0)
+    CPU_OR(&me.cpus, &own, &parent);
+
+  Machine m;
+  if (bridge) {
+    m.processes = bridge->processes();
+    m.process = bridge->process();
+  }
+  cpu_set_t node = me.cpus;
+  int neighbours = 0;
+  for (const Neighbour& n : bridge ? bridge->all_gather(me) : std::vector{me}) {
+    m.hosts.push_back(n.host);
+    if (m.hosts.back() != me.host) continue;
+    CPU_OR(&node, &node, &n.cpus);
+    ++neighbours;
+  }
+  if (bound_by_mpirun && CPU_COUNT(&own) < CPU_COUNT(&node) / neighbours) {
+    sched_setaffinity(0, sizeof node, &node);  // a refusal by the system leaves the narrower mask
+    sched_getaffinity(0, sizeof own, &own);
+  }
+  m.node_cpus = usable(node);
+  m.cpus = usable(own);
+  return m;
 }
 
 std::string host_name() {

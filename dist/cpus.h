@@ -1,15 +1,23 @@
-// Which CPUs a process may use, and how many threads that gives each rank. Private to dist/, but for host_name.
+// Machine: the processes of a run, the hosts they are on, and how many CPUs each may use.
+// Private to dist/, but for host_name.
 #pragma once
 #include <string>
+#include <vector>
 
 namespace switchyard::dist {
 
-// The CPUs that a process is bound to, one character '0' or '1' each. pid 0: this process.
-std::string cpu_mask(int pid);
-void bind_to(const std::string& mask);  // this process
-int count_cpus(const std::string& mask);
-std::string join_masks(std::string a, const std::string& b);
-int cgroup_cpus();  // limit by quota; a large number where there is none
+class MpiBridge;
+
+struct Machine {
+  int processes = 1, process = 0;
+  std::vector<std::string> hosts;  // of each process
+  int node_cpus = 1;               // of this process's node, for all its processes together
+  int cpus = 1;                    // usable by this process
+};
+// Collective over processes; bridge may be null. Also widens this process's CPU mask where mpirun bound it
+// to less than its share.
+Machine look_around(MpiBridge* bridge);
+
 std::string host_name();
 int requested_threads();  // OMP_NUM_THREADS; 0 = not set
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 
 #include "tensor/kernels.h"
@@ -15,45 +14,51 @@ namespace {
 constexpr int64_t kBucketBytes = int64_t{4} << 20;
 constexpr int64_t kNormBlock = 4096;  // elements, as in squared_norm_blocks
 
-// Sums small tensors of one type together.
+// Sums tensors of one type together.
 void reduce_bucket(const Comm& comm, std::vector<Tensor>& bucket) {
-  if (bucket.size() == 1) {
-    comm.all_reduce(bucket[0]);
-  } else if (!bucket.empty()) {
-    int64_t n = 0;
-    for (const Tensor& t : bucket) n += t.numel();
-    Tensor flat = Tensor::empty({n}, bucket[0].dtype());
-    std::byte* at = flat.raw();
-    for (const Tensor& t : bucket) at = std::copy_n(t.raw(), t.bytes(), at);
-    comm.all_reduce(flat);
-    at = flat.raw();
-    for (Tensor& t : bucket) {
-      std::copy_n(at, t.bytes(), t.raw());
-      at += t.bytes();
-    }
+  if (bucket.size() == 1) return comm.all_reduce(bucket[0]);
+  int64_t n = 0;
+  for (const Tensor& t : bucket) n += t.numel();
+  Tensor flat = Tensor::empty({n}, bucket[0].dtype());
+  std::byte* end = flat.raw();
+  for (const Tensor& t : bucket) end = std::copy_n(t.raw(), t.bytes(), end);
+  comm.all_reduce(flat);
+  const std::byte* next = flat.raw();
+  for (Tensor& t : bucket) {
+    std::copy_n(next, t.bytes(), t.raw());
+    next += t.bytes();
   }
-  bucket.clear();
 }
 
 void reduce_all(const Comm& comm, const std::vector<GradEntry>& entries, bool sharded) {
   if (comm.size() == 1) return;
-  std::vector<Tensor> bucket;
+  std::vector<std::vector<Tensor>> buckets;
   int64_t bytes = 0;
   for (const GradEntry& e : entries) {
     if (e.sharded != sharded) continue;
     check(e.grad.defined(), concat("no gradient for ", e.path));
-    if (!bucket.empty() &&
-        (bytes + e.grad.bytes() > kBucketBytes || bucket[0].dtype() != e.grad.dtype())) {
-      reduce_bucket(comm, bucket);
-      bytes = 0;
-    }
-    bucket.push_back(e.grad);
     bytes += e.grad.bytes();
+    if (buckets.empty() || bytes > kBucketBytes || buckets.back()[0].dtype() != e.grad.dtype()) {
+      buckets.emplace_back();
+      bytes = e.grad.bytes();
+    }
+    buckets.back().push_back(e.grad);
   }
-  reduce_bucket(comm, bucket);
+  for (std::vector<Tensor>& bucket : buckets) reduce_bucket(comm, bucket);
 }
 
-int64_t blocks_of(const Tensor& t) { return (t.numel() + kNormBlock - 1) / kNormBlock; }
+// f64 sums of squares over blocks of elements. A block ends with its expert.
+std::vector<double> block_sums(const GradEntry& e) {
+  std::vector<double> sums;
+  const int64_t experts = e.sharded ? e.grad.dim(0) : 1;
+  for (int64_t i = 0; i < experts; ++i) {
+    const Tensor grad = e.sharded ? e.grad.slice(i, i + 1) : e.grad;
+    Tensor blocks = Tensor::empty({(grad.numel() + kNormBlock - 1) / kNormBlock}, DType::F64);
+    squared_norm_blocks(grad, blocks);
+    sums.insert(sums.end(), blocks.data<double>(), blocks.data<double>() + blocks.numel());
+  }
+  return sums;
+}
 
 }  // namespace
 
@@ -67,38 +72,30 @@ double gradient_norm(const Comm& expert, const std::vector<GradEntry>& entries) 
   for (const GradEntry& e : entries) order.push_back(&e);
   std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->path < b->path; });
 
-  // The sums of the shards held here: for each tensor and expert its blocks. All members hold equally many,
-  // so one all_gather brings all experts' sums to everyone, in the order of the experts.
-  std::vector<double> shard;
+  // The sums of the experts held here, tensor by tensor. All members hold equally many, so one all_gather
+  // brings all experts' sums to everyone.
+  std::vector<std::vector<double>> sums;  // of each entry
+  std::vector<double> sharded;
   for (const GradEntry* e : order) {
-    if (!e->sharded) continue;
-    check(e->rows == e->grad.dim(0) && e->first_row == expert.rank() * e->rows,
-          concat(e->path, ": the members of the exchange group must hold the experts in order"));
-    for (int64_t row = 0; row < e->rows; ++row) {
-      const Tensor grad = e->grad.slice(row, row + 1);
-      Tensor sums = Tensor::empty({blocks_of(grad)}, DType::F64);
-      squared_norm_blocks(grad, sums);
-      shard.insert(shard.end(), sums.data<double>(), sums.data<double>() + sums.numel());
-    }
+    sums.push_back(block_sums(*e));
+    if (e->sharded) sharded.insert(sharded.end(), sums.back().begin(), sums.back().end());
   }
-  const int64_t per_member = int64_t(shard.size());
-  const Tensor all = expert.all_gather(Tensor::of(shard, {per_member}));  // [members * per_member]
+  const auto held = int64_t(sharded.size());
+  const Tensor all = expert.all_gather(Tensor::of(sharded, {held}));  // [members * held]
 
   double total = 0;
   int64_t begin = 0;  // of this tensor within a member's sums
-  for (const GradEntry* e : order) {
-    if (e->sharded) {
-      const int64_t n = e->rows * (e->rows ? blocks_of(e->grad.slice(0, 1)) : 0);
-      for (int m = 0; m < expert.size(); ++m) {
-        const double* sums = all.data<double>() + m * per_member + begin;
-        total = std::accumulate(sums, sums + n, total);
-      }
-      begin += n;
-    } else {
-      Tensor sums = Tensor::empty({blocks_of(e->grad)}, DType::F64);
-      squared_norm_blocks(e->grad, sums);
-      total = std::accumulate(sums.data<double>(), sums.data<double>() + sums.numel(), total);
+  for (size_t i = 0; i < order.size(); ++i) {
+    const auto n = int64_t(sums[i].size());
+    if (!order[i]->sharded) {
+      total = std::accumulate(sums[i].begin(), sums[i].end(), total);
+      continue;
     }
+    for (int m = 0; m < expert.size(); ++m) {
+      const double* first = all.data<double>() + m * held + begin;
+      total = std::accumulate(first, first + n, total);
+    }
+    begin += n;
   }
   return std::sqrt(total);
 }

@@ -1,5 +1,5 @@
 // Gradients of an update: summed over ranks in the fixed tree, and their global norm.
-// dist knows no parameters: it gets tensors with a path and a comm over which they are replicated.
+// dist knows no parameters: it gets tensors with a path, and whether they are sharded over ranks.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,19 +9,16 @@
 namespace switchyard::dist {
 
 struct GradEntry {
-  std::string path;  // canonical name
-  Tensor grad;       // summed in place
-  bool sharded =
-      false;  // false: replicated on all ranks; true: experts, replicated over mesh.replicas
-  int64_t first_row = 0;  // sharded: global index of the first row (expert) held here
-  int64_t rows = 0;       // sharded: rows (experts) held here
+  std::string path;      // canonical name
+  Tensor grad;           // summed in place; sharded: [experts held here, ...]
+  bool sharded = false;  // false: replicated on all ranks; true: experts, see Mesh
 };
 
 // Sums over world (replicated) or over replicas (sharded) in flat buckets.
 void sync_gradients(const Comm& world, const Comm& replicas, std::vector<GradEntry>& entries);
 
 // sqrt of the sum of squares in canonical order (path, expert, block of 4096): each expert and each
-// replicated tensor counts once. `expert` is the exchange group that together holds every expert once.
+// replicated tensor counts once. `expert` is the exchange group that together holds every expert once, in order.
 double gradient_norm(const Comm& expert, const std::vector<GradEntry>& entries);
 
 }  // namespace switchyard::dist

@@ -1,7 +1,7 @@
 // Start and end of a run: MPI, the thread ranks, error semantics, signals, CPU binding.
 // run_main(argc, argv, plan, rank_main): starts MPI (MPI_THREAD_SERIALIZED, checked), calls `plan` once in
 // each process to parse flags (it returns the number of ranks, or an exit code to stop with), then runs
-// rank_main on every rank's thread. An exception in any rank poisons all communicators, prints
+// rank_main on every rank's thread. An exception in any rank releases the other ranks of its process, prints
 // "[rank 3/16] why" once and ends every process (MPI_Abort): exit code 2 for UserError, 1 otherwise.
 #pragma once
 #include <atomic>
@@ -35,7 +35,7 @@ struct RunPlan {
   int ranks = 0;                 // R; 0 = one rank for each process
   int ranks_per_node = 0;        // 0 = from the machine
   std::optional<int> exit_code;  // set: do not run (--help, --version), end with this code
-  std::string text = "";         // what process 0 prints before it ends so
+  std::string text = "";         // what is printed once before all end so
 };
 
 int run_main(int argc, char** argv,

@@ -29,10 +29,8 @@ Trainer::Trainer(const TrainConfig& config, const OptimConfig& optim, TrainTask&
 void Trainer::rebuild() {
   params_ = parameters(task_.model());
   grads_.clear();
-  for (const NamedParam& p : params_) {
-    const bool sharded = p.param->placement == Placement::ExpertSharded;
-    grads_.push_back({p.path, {}, sharded, p.param->first_row, sharded ? p.param->var.dim(0) : 0});
-  }
+  for (const NamedParam& p : params_)
+    grads_.push_back({p.path, {}, p.param->placement == Placement::ExpertSharded});
   state_.optimizer.set_parameters(params_);
 }
 

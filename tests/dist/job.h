@@ -99,8 +99,9 @@ inline uint64_t run_job(Runtime& rt, int rounds) {
       Tensor b = random_tensor({5000}, uint64_t(me) + 3);
       comm->broadcast(b, round % comm->size());
       digest.add(b);
-      const double s = comm->sum(0.1 * me + round);
-      digest.add(&s, sizeof s);
+      Tensor s = Tensor::of<double>({0.1 * me + round});
+      comm->all_reduce(s);
+      digest.add(s);
       const int64_t numbers[] = {comm->max(me), comm->min(me), comm->sum(int64_t(me))};
       digest.add(numbers, sizeof numbers);
       comm->barrier();
@@ -110,10 +111,9 @@ inline uint64_t run_job(Runtime& rt, int rounds) {
   }
   const Mesh mesh = make_mesh(world, n % 2 == 0 ? n / 2 : n);  // replicas where n is even
   std::vector<GradEntry> entries = {
-      {"b", random_tensor({7, 999}, uint64_t(me)), false, 0, 0},
-      {"a", random_tensor({1}, uint64_t(me) + 9), false, 0, 0},
-      {"e", random_tensor({mesh.layout.num_local(), 5000}, uint64_t(me) + 5), true,
-       mesh.layout.first_expert(me), mesh.layout.num_local()}};
+      {"b", random_tensor({7, 999}, uint64_t(me)), false},
+      {"a", random_tensor({1}, uint64_t(me) + 9), false},
+      {"e", random_tensor({mesh.layout.num_local(), 5000}, uint64_t(me) + 5), true}};
   sync_gradients(mesh.world, mesh.replicas, entries);
   for (const GradEntry& e : entries) digest.add(e.grad);
   const double norm = gradient_norm(mesh.expert, entries);

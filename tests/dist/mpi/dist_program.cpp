@@ -92,10 +92,7 @@ int main(int argc, char** argv) {
       argc, argv,
       [&](std::vector<std::string> args, int) {
         mode = args.empty() ? "" : args[0];
-        if (mode == "help") {
-          std::printf("usage\n");
-          return RunPlan{0, 0, 0};
-        }
+        if (mode == "help") return RunPlan{.exit_code = 0, .text = "usage\n"};
         if (mode == "plan") throw UserError("unknown option --x");
         return RunPlan{args.size() > 1 ? std::atoi(args[1].c_str()) : 0, 0, {}};
       },

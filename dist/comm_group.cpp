@@ -1,0 +1,71 @@
+// How thread ranks wait for each other.
+// Memory order: a member writes its slot, then counts its arrival (release); who sees the count (acquire)
+// sees the slot and everything before it.
+#include "dist/comm_group.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "dist/mpi_bridge.h"
+#include "dist/tree_reduce.h"
+
+namespace switchyard::dist {
+
+void World::pause(int turn) const {
+  const int spins = oversubscribed ? 30 : 1000, yields = 100;
+  if (turn < spins) __builtin_ia32_pause();
+  else if (turn < spins + yields) sched_yield();
+  else std::this_thread::sleep_for(std::chrono::microseconds(20));
+}
+
+CommGroup::CommGroup(std::shared_ptr<World> w, int64_t id, std::vector<int> ranks)
+    : world(std::move(w)), context(id), members(std::move(ranks)), slots(members.size()) {
+  for (int m = 0; m < size(); ++m) {
+    process_of.push_back(world->blocks.process_of(members[m]));
+    members_of[process_of[m]].push_back(m);
+  }
+  const std::function<void(int, int)> cut = [&](int begin, int end) {
+    const auto first = process_of.begin() + begin, last = process_of.begin() + end;
+    if (std::count(first, last, *first) == end - begin) {
+      subtrees.push_back({begin, end, *first});
+      return;
+    }
+    const int middle = begin + tree_split(end - begin);
+    cut(begin, middle);
+    cut(middle, end);
+  };
+  cut(0, size());
+  const int64_t pairs = int64_t(world->blocks.largest()) * world->blocks.largest();
+  check(!world->bridge || (context + 1) * pairs <= world->bridge->max_tag(),
+        "too many communicators for MPI's tags");
+}
+
+std::shared_ptr<CommGroup> CommGroup::shared(const std::shared_ptr<World>& world, int64_t context,
+                                             const std::vector<int>& members) {
+  const std::lock_guard lock(world->mutex);
+  std::weak_ptr<CommGroup>& known = world->groups[{context, members[0]}];
+  std::shared_ptr<CommGroup> group = known.lock();
+  if (!group) known = group = std::make_shared<CommGroup>(world, context, members);
+  return group;
+}
+
+void CommGroup::meet(int me) {
+  // Only this thread changes its own counter.
+  const uint64_t meeting = slots[me].arrived.load(std::memory_order_relaxed) + 1;
+  slots[me].arrived.store(meeting, std::memory_order_release);
+  for (int m : here()) {
+    world->wait([&] { return slots[m].arrived.load(std::memory_order_acquire) >= meeting; });
+  }
+}
+
+int CommGroup::tag(int from, int to) const {
+  const int64_t most = world->blocks.largest();
+  return int((context * most + world->local_index(members[from])) * most +
+             world->local_index(members[to]));
+}
+
+}  // namespace switchyard::dist
