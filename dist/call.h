@@ -2,7 +2,6 @@
 // meet them, read theirs in place; send and receive messages to and from other processes. Private to dist/.
 // Read before: comm_group.h. Read next: collectives.cpp.
 #pragma once
-#include <chrono>
 #include <numeric>
 #include <vector>
 
@@ -29,10 +28,8 @@ struct Parts {
 
 class Call {
  public:
-  Call(CommGroup& group, int rank, const char* kind)
-      : g(group),
-        me(rank),
-        traffic{{kind, Level::Rank}, {kind, Level::Node}, {kind, Level::Cluster}} {}
+  Call(CommGroup& group, int rank, CommMeter& meter, const char* kind)
+      : g(group), me(rank), meter_(meter), kind_(kind) {}
   Call(const Call&) = delete;
 
   // The result, and scratch memory, live as long as the Call: longer than anybody reads them.
@@ -57,19 +54,18 @@ class Call {
   void send(int m, std::byte* data, int64_t bytes) {
     if (bytes == 0) return;
     g.world->bridge->send(g.process_of[m], g.tag(me, m), data, bytes, messages_);
-    traffic[int(g.level(me, m))].carried_bytes += bytes;
+    meter_.at(kind_, g.level(me, m)).carried_bytes += bytes;
   }
   void receive(int m, std::byte* data, int64_t bytes) {
     if (bytes == 0) return;
     g.world->bridge->receive(g.process_of[m], g.tag(m, me), data, bytes, messages_);
   }
   void finish() {  // waits for all messages
-    if (messages_.requests.empty()) return;
-    g.world->wait([&] { return g.world->bridge->finished(messages_); });
+    if (!messages_.empty()) g.world->wait([&] { return g.world->bridge->finished(messages_); });
   }
 
   void count(int m, int64_t bytes) {  // one message to m, for the meter
-    CommMeter::Entry& entry = traffic[int(g.level(me, m))];
+    CommMeter::Entry& entry = meter_.at(kind_, g.level(me, m));
     ++entry.messages;
     entry.bytes += bytes;
   }
@@ -83,37 +79,13 @@ class Call {
 
   CommGroup& g;
   const int me;
-  CommMeter::Entry traffic[3];  // by Level
 
  private:
+  CommMeter& meter_;
+  const char* kind_;
   Parts published_;
   std::vector<std::shared_ptr<std::byte>> scratch_;
-  InFlight messages_;
+  std::vector<MPI_Request> messages_;  // under way
 };
-
-// Runs body(call) as a collective of kind `kind`. A member that leaves it by an exception tells the others and
-// waits until all ranks of this process are out of theirs: until then its memory may be read.
-template <class Body>
-void collective(CommGroup* group, int me, const char* kind, const Body& body) {
-  check(group != nullptr, "a collective on an empty Comm");
-  World& world = *group->world;
-  const auto start = std::chrono::steady_clock::now();
-  Call call(*group, me, kind);
-  ++world.inside;
-  try {
-    if (world.poisoned) throw Aborted("another rank failed");
-    body(call);
-  } catch (...) {
-    world.poisoned = true;
-    --world.inside;
-    for (int turn = 0; world.inside != 0; ++turn) world.pause(turn);
-    throw;
-  }
-  --world.inside;
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  CommMeter& meter = world.meters[world.local_index(group->members[me])];
-  meter.seconds += seconds.count();
-  for (const CommMeter::Entry& entry : call.traffic) meter.add(entry);
-}
 
 }  // namespace switchyard::dist

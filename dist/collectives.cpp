@@ -3,6 +3,7 @@
 // from the agent's memory, in place. Two steps carry all but the exchange of rows: share() and reduce().
 // Read before: call.h, tree_reduce.h.
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <numeric>
 
@@ -14,11 +15,6 @@ namespace switchyard::dist {
 namespace {
 
 constexpr int64_t kSmall = 4096;  // bytes; below, everyone gathers all values and sums them itself
-
-void check_cpu(const Tensor& t, const char* name) {
-  check(t.defined() && t.device() == Device::CPU,
-        concat(name, ": needs a defined tensor on the CPU"));
-}
 
 Tensor empty_rows(const Tensor& like, int64_t rows) {
   Shape shape = like.shape();
@@ -99,71 +95,64 @@ int64_t reduce_number(const Comm& comm, int64_t x, Reduce op) {
   return t.data<int64_t>()[0];
 }
 
-// Moves rows to or from slots: `capacity` rows for each member, of which counts[m] are real.
-void move_rows(const Tensor& rows, const Tensor& slots, const std::vector<int64_t>& counts,
-               int64_t capacity, bool into_slots) {
-  int64_t row = 0;
-  for (int64_t m = 0; m < int64_t(counts.size()); ++m) {
-    const Tensor packed = rows.slice(row, row + counts[m]);
-    const Tensor slot = slots.slice(m * capacity, m * capacity + counts[m]);
-    if (into_slots) copy_bytes(slot.raw(), packed.raw(), packed.bytes());
-    else copy_bytes(packed.raw(), slot.raw(), packed.bytes());
-    row += counts[m];
-  }
-}
-
 }  // namespace
 
-void CommMeter::add(const Entry& e) {
-  if (e.messages == 0 && e.carried_bytes == 0) return;
-  auto sum = std::find_if(entries.begin(), entries.end(), [&](const Entry& known) {
-    return known.level == e.level && known.kind == e.kind;
-  });
-  if (sum == entries.end()) sum = entries.insert(sum, {e.kind, e.level});
-  sum->messages += e.messages;
-  sum->bytes += e.bytes;
-  sum->carried_bytes += e.carried_bytes;
+CommMeter::Entry& CommMeter::at(const char* kind, Level level) {
+  for (Entry& e : entries) {
+    if (e.level == level && e.kind == kind) return e;
+  }
+  return entries.emplace_back(Entry{kind, level});
+}
+
+// Runs body(call) as a collective of kind `kind`. A member that leaves it by an exception tells the others and
+// waits until all ranks of this process are out of theirs: until then its memory may be read.
+void Comm::collective(const char* kind, const std::function<void(Call&)>& body) const {
+  check(group_ != nullptr, "a collective on an empty Comm");
+  World& world = *group_->world;
+  const auto start = std::chrono::steady_clock::now();
+  Call call(*group_, rank_, *meter_, kind);
+  ++world.inside;
+  try {
+    if (world.poisoned) throw Aborted("another rank failed");
+    body(call);
+  } catch (...) {
+    world.poisoned = true;
+    --world.inside;
+    for (int turn = 0; world.inside != 0; ++turn) world.pause(turn);
+    throw;
+  }
+  --world.inside;
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  meter_->seconds += seconds.count();
 }
 
 int Comm::size() const { return group_ ? group_->size() : 1; }
 int Comm::world_rank(int member) const { return group_->members.at(member); }
 
-CommMeter& Comm::meter() const {
-  World& world = *group_->world;
-  return world.meters[world.local_index(group_->members[rank_])];
-}
-
 Comm Comm::split(int color, int key) const {
-  World& world = *group_->world;
-  int64_t& next = world.next_context[world.local_index(world_rank(rank_))];
-  const Tensor all = all_gather(Tensor::of<int64_t>({color, key, next}, {1, 3}));  // [size, 3]
-  std::vector<std::pair<int64_t, int>> chosen;                                     // key, member
+  const Tensor all = all_gather(Tensor::of<int32_t>({color, key}, {1, 2}));  // [size, 2]
+  std::vector<std::pair<int, int>> chosen;                                   // key, member
   for (int m = 0; m < size(); ++m) {
-    const int64_t* choice = all.data<int64_t>() + 3 * m;
+    const int32_t* choice = all.data<int32_t>() + 2 * m;
     if (choice[0] == color) chosen.emplace_back(choice[1], m);
-    next = std::max(next, choice[2] + 1);  // any two ranks see the ids of their groups rise
   }
   std::sort(chosen.begin(), chosen.end());
   std::vector<int> ranks;
-  int mine = 0;
-  for (const auto& [_, m] : chosen) {
-    if (m == rank_) mine = int(ranks.size());
-    ranks.push_back(world_rank(m));
-  }
-  return Comm(CommGroup::shared(group_->world, next - 1, ranks), mine);
+  for (const auto& [_, m] : chosen) ranks.push_back(world_rank(m));
+  const auto mine = std::find(ranks.begin(), ranks.end(), world_rank(rank_)) - ranks.begin();
+  return Comm(CommGroup::of(group_->world, ranks), int(mine), meter_);
 }
 
 void Comm::barrier() const {
-  collective(group_.get(), rank_, "barrier", [&](Call& c) {
+  collective("barrier", [&](Call& c) {
     c.count_others(0);
     gather(c, "", std::vector<int64_t>(size(), 1));
   });
 }
 
 void Comm::broadcast(Tensor& t, int root) const {
-  check_cpu(t, "broadcast");
   check(root >= 0 && root < size(), concat("broadcast: no member ", root));
-  collective(group_.get(), rank_, "broadcast", [&](Call& c) {
+  collective("broadcast", [&](Call& c) {
     if (rank_ == root) c.count_others(t.bytes());
     std::vector<int64_t> sizes(size());
     sizes[root] = t.bytes();
@@ -172,8 +161,7 @@ void Comm::broadcast(Tensor& t, int root) const {
 }
 
 void Comm::all_reduce(Tensor& t, Reduce op) const {
-  check_cpu(t, "all_reduce");
-  collective(group_.get(), rank_, "all_reduce", [&](Call& c) {
+  collective("all_reduce", [&](Call& c) {
     const int n = size();
     std::vector<int64_t> sizes;
     for (int m = 0; m < n; ++m)
@@ -197,12 +185,11 @@ void Comm::all_reduce(Tensor& t, Reduce op) const {
 }
 
 Tensor Comm::reduce_scatter(const Tensor& t) const {
-  check_cpu(t, "reduce_scatter");
   const int n = size();
   check(t.rank() > 0 && t.dim(0) % n == 0,
         concat("reduce_scatter: ", to_string(t.shape()), " has no equal rows for ", n, " members"));
   Tensor out = empty_rows(t, t.dim(0) / n);
-  collective(group_.get(), rank_, "reduce_scatter", [&](Call& c) {
+  collective("reduce_scatter", [&](Call& c) {
     c.count_others(out.bytes());
     const Parts& slices = c.publish(Parts(t.raw(), std::vector<int64_t>(n, out.bytes())));
     reduce(c, slices, t.dtype(), Reduce::Sum, out.raw());
@@ -212,10 +199,9 @@ Tensor Comm::reduce_scatter(const Tensor& t) const {
 }
 
 Tensor Comm::all_gather(const Tensor& t) const {
-  check_cpu(t, "all_gather");
   check(t.rank() > 0, "all_gather: needs a first dimension");
   Tensor out = empty_rows(t, t.dim(0) * size());
-  collective(group_.get(), rank_, "all_gather", [&](Call& c) {
+  collective("all_gather", [&](Call& c) {
     c.count_others(t.bytes());
     gather(c, t.raw(), std::vector<int64_t>(size(), t.bytes()), out.raw());
   });
@@ -225,7 +211,7 @@ Tensor Comm::all_gather(const Tensor& t) const {
 std::vector<std::string> Comm::all_gather_bytes(const std::string& mine) const {
   const Tensor sizes = all_gather(Tensor::of<int64_t>({int64_t(mine.size())}));  // [size]
   std::vector<std::string> texts;
-  collective(group_.get(), rank_, "all_gather", [&](Call& c) {
+  collective("all_gather", [&](Call& c) {
     c.count_others(int64_t(mine.size()));
     const Parts& all = gather(c, mine.data(), sizes.to_vector<int64_t>());
     for (int m = 0; m < size(); ++m)
@@ -237,35 +223,40 @@ std::vector<std::string> Comm::all_gather_bytes(const std::string& mine) const {
 Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
                           const std::vector<int64_t>& recv_counts, ExchangeMode mode,
                           int64_t capacity) const {
-  check_cpu(send, "all_to_all_v");
-  const size_t n = size();
-  check(send_counts.size() == n && recv_counts.size() == n, "all_to_all_v: one count per member");
-  check(std::accumulate(send_counts.begin(), send_counts.end(), int64_t{0}) == send.dim(0),
-        concat("all_to_all_v: the send counts do not add up to the rows of ",
-               to_string(send.shape())));
+  const int n = size();
+  check(int(send_counts.size()) == n && int(recv_counts.size()) == n,
+        "all_to_all_v: one count per member");
   Tensor out =
       empty_rows(send, std::accumulate(recv_counts.begin(), recv_counts.end(), int64_t{0}));
-  if (mode == ExchangeMode::Padded) {
-    for (size_t m = 0; m < n; ++m)
-      check(std::max(send_counts[m], recv_counts[m]) <= capacity,
-            concat("all_to_all_v: more rows than the ", capacity, " padded slots"));
-    const std::vector<int64_t> equal(n, capacity);
-    Tensor slots = empty_rows(send, int64_t(n) * capacity);
-    std::fill_n(slots.raw(), slots.bytes(), std::byte{0});
-    move_rows(send, slots, send_counts, capacity, true);
-    move_rows(out, all_to_all_v(slots, equal, equal), recv_counts, capacity, false);
-    return out;
-  }
   const int64_t row =
       numel_of(Shape(send.shape().begin() + 1, send.shape().end())) * size_of(send.dtype());
   const auto parts = [&](const Tensor& t, std::vector<int64_t> counts) {
     for (int64_t& count : counts) count *= row;
     return Parts(t.raw(), counts);
   };
-  collective(group_.get(), rank_, "all_to_all", [&](Call& c) {
-    const Parts& from = c.publish(parts(send, send_counts));
-    const Parts to = parts(out, recv_counts);
-    for (int m = 0; m < size(); ++m) {
+  const Parts from = parts(send, send_counts), to = parts(out, recv_counts);
+  check(from.total() == send.bytes(), "all_to_all_v: the send counts do not add up to the rows");
+
+  if (mode ==
+      ExchangeMode::Padded) {  // move the rows to slots, exchange these, and take the rows out
+    const std::vector<int64_t> equal(n, capacity);
+    Tensor slots = empty_rows(send, n * capacity);
+    std::fill_n(slots.raw(), slots.bytes(), std::byte{0});
+    const Parts filled = parts(slots, equal);
+    for (int m = 0; m < n; ++m) {
+      check(std::max(send_counts[m], recv_counts[m]) <= capacity,
+            "all_to_all_v: more rows than padded slots");
+      copy_bytes(filled.at(m), from.at(m), from.bytes(m));
+    }
+    slots = all_to_all_v(slots, equal, equal);
+    const Parts arrived = parts(slots, equal);
+    for (int m = 0; m < n; ++m) copy_bytes(to.at(m), arrived.at(m), to.bytes(m));
+    return out;
+  }
+
+  collective("all_to_all", [&](Call& c) {
+    c.publish(from);
+    for (int m = 0; m < n; ++m) {
       if (from.bytes(m)) c.count(m, from.bytes(m));
       if (c.g.is_local(m)) continue;
       c.receive(m, to.at(m), to.bytes(m));
@@ -283,7 +274,7 @@ std::vector<int64_t> Comm::all_to_all_counts(const std::vector<int64_t>& counts)
   const size_t n = size(), k = counts.size() / n;
   check(counts.size() == n * k, "all_to_all_counts: the same number of counts for each member");
   std::vector<int64_t> result;
-  collective(group_.get(), rank_, "counts", [&](Call& c) {
+  collective("counts", [&](Call& c) {
     for (size_t m = 0; m < n; ++m) c.count(int(m), int64_t(k) * 8);
     // Everyone's counts to everyone: they are few, and each process needs fewer messages this way.
     const Parts& all = gather(c, counts.data(), std::vector<int64_t>(n, int64_t(n * k) * 8));

@@ -5,6 +5,7 @@
 // A rank that throws poisons the world: every other rank's next wait throws Aborted.
 // Read before: tensor.h. Read next: comm_group.h, collectives.cpp.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,7 +38,7 @@ struct CommMeter {
   };
   std::vector<Entry> entries;
   double seconds = 0;  // spent inside collectives, waiting included
-  void add(const Entry& e);
+  Entry& at(const char* kind, Level level);
   void reset() { *this = {}; }
 };
 
@@ -46,12 +47,13 @@ struct Aborted : Error {  // another rank failed
 };
 
 class CommGroup;  // the members' shared state
+class Call;       // one collective of one member
 
 class Comm {
  public:
-  Comm() = default;  // one member, no collectives
-  explicit Comm(std::shared_ptr<CommGroup> group, int rank)
-      : group_(std::move(group)), rank_(rank) {}
+  Comm() = default;  // no members, no collectives
+  Comm(std::shared_ptr<CommGroup> group, int rank, std::shared_ptr<CommMeter> meter)
+      : group_(std::move(group)), rank_(rank), meter_(std::move(meter)) {}
   int rank() const { return rank_; }
   int size() const;
   int world_rank(int member) const;
@@ -77,11 +79,13 @@ class Comm {
   int64_t min(int64_t x) const;
   int64_t sum(int64_t x) const;
 
-  CommMeter& meter() const;  // this rank's, shared by its split comms
+  CommMeter& meter() const { return *meter_; }  // this rank's, shared by its split comms
 
  private:
+  void collective(const char* kind, const std::function<void(Call&)>& body) const;
   std::shared_ptr<CommGroup> group_;
   int rank_ = 0;
+  std::shared_ptr<CommMeter> meter_;
 };
 
 }  // namespace switchyard::dist

@@ -22,8 +22,8 @@ void World::pause(int turn) const {
   else std::this_thread::sleep_for(std::chrono::microseconds(20));
 }
 
-CommGroup::CommGroup(std::shared_ptr<World> w, int64_t id, std::vector<int> ranks)
-    : world(std::move(w)), context(id), members(std::move(ranks)), slots(members.size()) {
+CommGroup::CommGroup(std::shared_ptr<World> w, std::vector<int> ranks)
+    : world(std::move(w)), members(std::move(ranks)), slots(members.size()) {
   for (int m = 0; m < size(); ++m) {
     process_of.push_back(world->blocks.process_of(members[m]));
     members_of[process_of[m]].push_back(m);
@@ -39,17 +39,19 @@ CommGroup::CommGroup(std::shared_ptr<World> w, int64_t id, std::vector<int> rank
     cut(middle, end);
   };
   cut(0, size());
-  const int64_t pairs = int64_t(world->blocks.largest()) * world->blocks.largest();
-  check(!world->bridge || (context + 1) * pairs <= world->bridge->max_tag(),
-        "too many communicators for MPI's tags");
+  if (!world->bridge) return;
+  const int64_t pairs = int64_t(world->blocks.ranks) * world->blocks.ranks;
+  check(pairs <= world->bridge->max_tag(), "too many ranks for MPI's tags");
+  const std::string_view bytes(reinterpret_cast<const char*>(members.data()), 4 * members.size());
+  first_tag_ = std::hash<std::string_view>()(bytes) % (world->bridge->max_tag() / pairs) * pairs;
 }
 
-std::shared_ptr<CommGroup> CommGroup::shared(const std::shared_ptr<World>& world, int64_t context,
-                                             const std::vector<int>& members) {
+std::shared_ptr<CommGroup> CommGroup::of(const std::shared_ptr<World>& world,
+                                         const std::vector<int>& members) {
   const std::lock_guard lock(world->mutex);
-  std::weak_ptr<CommGroup>& known = world->groups[{context, members[0]}];
+  std::weak_ptr<CommGroup>& known = world->groups[members];
   std::shared_ptr<CommGroup> group = known.lock();
-  if (!group) known = group = std::make_shared<CommGroup>(world, context, members);
+  if (!group) known = group = std::make_shared<CommGroup>(world, members);
   return group;
 }
 
@@ -63,9 +65,7 @@ void CommGroup::meet(int me) {
 }
 
 int CommGroup::tag(int from, int to) const {
-  const int64_t most = world->blocks.largest();
-  return int((context * most + world->local_index(members[from])) * most +
-             world->local_index(members[to]));
+  return int(first_tag_ + members[from] * world->blocks.ranks + members[to]);
 }
 
 }  // namespace switchyard::dist

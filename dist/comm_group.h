@@ -25,7 +25,6 @@ struct Blocks {
     return int((int64_t(process) * ranks + processes - 1) / processes);
   }
   int size(int process) const { return first_rank(process + 1) - first_rank(process); }
-  int largest() const { return (ranks + processes - 1) / processes; }
 };
 
 struct World {
@@ -37,13 +36,8 @@ struct World {
 
   std::atomic<bool> poisoned{false};       // a rank failed
   alignas(64) std::atomic<int> inside{0};  // ranks carried here that are inside a collective
-  std::vector<CommMeter> meters = std::vector<CommMeter>(blocks.size(process));  // by local rank
-  // The smallest communicator id that each rank carried here has not seen yet; see Comm::split.
-  std::vector<int64_t> next_context = std::vector<int64_t>(blocks.size(process), 1);
-  std::mutex mutex;  // of `groups`, by id and first member: who comes first makes the group
-  std::map<std::pair<int64_t, int>, std::weak_ptr<CommGroup>> groups;
-
-  int local_index(int rank) const { return rank - blocks.first_rank(blocks.process_of(rank)); }
+  std::mutex mutex;                        // of groups
+  std::map<std::vector<int>, std::weak_ptr<CommGroup>> groups;  // by members; see CommGroup::of
 
   // Waits until ready() is true: spins for a few microseconds, then yields, then sleeps, so that waiting
   // ranks leave the CPUs to those that compute. Throws Aborted when another rank failed.
@@ -68,10 +62,10 @@ class CommGroup {
     const Parts* parts = nullptr;      // what it has for the others
   };
 
-  CommGroup(std::shared_ptr<World> world, int64_t context, std::vector<int> members);
-  // The one group of this process with this id and these members.
-  static std::shared_ptr<CommGroup> shared(const std::shared_ptr<World>& world, int64_t context,
-                                           const std::vector<int>& members);
+  CommGroup(std::shared_ptr<World> world, std::vector<int> members);
+  // The one group of these world ranks, in this order, in this process: who comes first makes it.
+  static std::shared_ptr<CommGroup> of(const std::shared_ptr<World>& world,
+                                       const std::vector<int>& members);
 
   int size() const { return int(members.size()); }
   Level level(int a, int b) const { return world->topology.level(members[a], members[b]); }
@@ -84,16 +78,20 @@ class CommGroup {
   }
   // Waits until all members of this process have come to the same meeting.
   void meet(int me);
-  int tag(int from, int to) const;  // of the messages between two members of different processes
+  // Of the messages between two members. They arrive in the order they were sent, and all members call the
+  // same collectives in the same order; that other groups have other tags makes mistakes visible.
+  int tag(int from, int to) const;
 
   const std::shared_ptr<World> world;
-  const int64_t context;                       // tells this communicator's messages from others'
   const std::vector<int> members;              // world ranks
   std::vector<int> process_of;                 // of each member
   std::map<int, std::vector<int>> members_of;  // by process
   // The tree cut into the largest parts that one process can add up by itself.
   std::vector<Subtree> subtrees;
   std::vector<Slot> slots;  // by member; only those of this process are used
+
+ private:
+  int64_t first_tag_ = 0;
 };
 
 }  // namespace switchyard::dist

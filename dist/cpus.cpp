@@ -36,7 +36,7 @@ int usable(const cpu_set_t& cpus) { return std::min(std::max(1, CPU_COUNT(&cpus)
 // When the process has less than its share of that, it takes all of it.
 Machine look_around(MpiBridge* bridge) {
   Neighbour me;
-  gethostname(me.host, sizeof me.host - 1);
+  host_name().copy(me.host, sizeof me.host - 1);
   cpu_set_t own{}, parent{};
   sched_getaffinity(0, sizeof own, &own);
   me.cpus = own;
@@ -75,12 +75,11 @@ std::string host_name() {
 int requested_threads() {
   const char* text = std::getenv("OMP_NUM_THREADS");
   if (!text || !*text) return 0;
-  char* end = nullptr;
-  const long threads = std::strtol(text, &end, 10);
+  const int threads = std::atoi(text);  // the first of a list
   user_check(
-      threads >= 1 && threads <= 1024 && (*end == '\0' || *end == ','),
+      threads >= 1 && threads <= 1024,
       concat("OMP_NUM_THREADS is '", text, "'; expected a number of threads from 1 to 1024"));
-  return int(threads);
+  return threads;
 }
 
 }  // namespace switchyard::dist

@@ -72,30 +72,11 @@ double gradient_norm(const Comm& expert, const std::vector<GradEntry>& entries) 
   for (const GradEntry& e : entries) order.push_back(&e);
   std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->path < b->path; });
 
-  // The sums of the experts held here, tensor by tensor. All members hold equally many, so one all_gather
-  // brings all experts' sums to everyone.
-  std::vector<std::vector<double>> sums;  // of each entry
-  std::vector<double> sharded;
-  for (const GradEntry* e : order) {
-    sums.push_back(block_sums(*e));
-    if (e->sharded) sharded.insert(sharded.end(), sums.back().begin(), sums.back().end());
-  }
-  const auto held = int64_t(sharded.size());
-  const Tensor all = expert.all_gather(Tensor::of(sharded, {held}));  // [members * held]
-
   double total = 0;
-  int64_t begin = 0;  // of this tensor within a member's sums
-  for (size_t i = 0; i < order.size(); ++i) {
-    const auto n = int64_t(sums[i].size());
-    if (!order[i]->sharded) {
-      total = std::accumulate(sums[i].begin(), sums[i].end(), total);
-      continue;
-    }
-    for (int m = 0; m < expert.size(); ++m) {
-      const double* first = all.data<double>() + m * held + begin;
-      total = std::accumulate(first, first + n, total);
-    }
-    begin += n;
+  for (const GradEntry* e : order) {
+    std::vector<double> sums = block_sums(*e);
+    if (e->sharded) sums = expert.all_gather(Tensor::of(sums)).to_vector<double>();
+    total = std::accumulate(sums.begin(), sums.end(), total);
   }
   return std::sqrt(total);
 }

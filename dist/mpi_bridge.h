@@ -15,12 +15,6 @@ namespace switchyard::dist {
 
 void mpi_check(int code, const char* call);
 
-// Messages under way, started by one rank.
-struct InFlight {
-  std::vector<MPI_Request> requests;
-  std::vector<int> expected;  // bytes; -1: a send
-};
-
 class MpiBridge {
  public:
   static bool launched();            // was this process started by mpirun, srun, ...?
@@ -43,16 +37,14 @@ class MpiBridge {
     return all;
   }
 
-  void send(int process, int tag, std::byte* data, int64_t bytes, InFlight& messages) {
-    start(true, process, tag, data, bytes, messages);
-  }
-  void receive(int process, int tag, std::byte* data, int64_t bytes, InFlight& messages) {
-    start(false, process, tag, data, bytes, messages);
-  }
-  bool finished(InFlight& messages);  // have all arrived and left? Never waits.
+  // Start a message and add it to those under way.
+  using InFlight = std::vector<MPI_Request>;
+  void send(int process, int tag, const std::byte* data, int64_t bytes, InFlight& messages);
+  void receive(int process, int tag, std::byte* data, int64_t bytes, InFlight& messages);
+  // Have all arrived and left? Never waits.
+  bool finished(InFlight& messages);
 
  private:
-  void start(bool sends, int process, int tag, std::byte* data, int64_t bytes, InFlight& messages);
   std::mutex mutex_;
   int processes_ = 1, process_ = 0;
   int64_t max_tag_ = 32767;

@@ -8,9 +8,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdio>
-#include <mutex>
+#include <future>
 #include <numeric>
 #include <thread>
 
@@ -23,6 +22,7 @@ namespace switchyard::dist {
 namespace {
 
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 using RankMain = std::function<void(Runtime&)>;
 
 // The stop flag. A signal handler can reach nothing but a static; no computation reads it, the trainer sends
@@ -42,45 +42,40 @@ void install_signal_handlers() {
   for (int number : {SIGTERM, SIGUSR1, SIGUSR2}) sigaction(number, &action, nullptr);
 }
 
-// One line, written at once: lines of several processes do not mix.
 void print_line(const std::string& text) {
   std::fflush(nullptr);
-  const std::string line = text + "\n";
-  if (write(STDERR_FILENO, line.data(), line.size()) < 0) return;  // nobody listens
+  std::fputs((text + "\n").c_str(),
+             stderr);  // written at once: lines of several processes do not mix
 }
 
 int exit_code(const std::exception& e) { return dynamic_cast<const UserError*>(&e) ? 2 : 1; }
 
-// --- The rank threads -------------------------------------------------------------------------------------
-
 struct Failure {
-  int rank = 0;
+  int rank;
   std::string what;
-  int exit_code = 1;
+  int exit_code;
   std::exception_ptr error;
 };
 
-// The rank threads of this process, and the errors they ended with. The first one poisons the world.
-class Crew {
- public:
-  // Starts the ranks that this process carries.
-  Crew(const Machine& machine, MpiBridge* bridge, const RunPlan& plan, const RankMain& rank_main);
-  // Waits until all have ended; after a failure the others get half a second to notice. The failures are in
-  // the order of time; ranks that ended because another had failed are left out.
-  std::vector<Failure> wait();
+void run_rank(const std::shared_ptr<CommGroup>& group, int rank, Runtime runtime,
+              const RankMain& rank_main) {
+  try {
+    prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);  // ns: short sleeps while waiting stay short
+    set_num_threads(runtime.threads_per_rank);
+    set_float_mode();
+    runtime.world = Comm(group, rank, std::make_shared<CommMeter>());
+    rank_main(runtime);
+  } catch (...) {
+    group->world->poisoned = true;
+    throw;
+  }
+}
 
- private:
-  void run(const std::shared_ptr<CommGroup>& group, int rank, Runtime runtime,
-           const RankMain& rank_main);
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int running_ = 0;
-  std::vector<Failure> failures_;
-  std::vector<std::jthread> threads_;
-};
-
-Crew::Crew(const Machine& machine, MpiBridge* bridge, const RunPlan& plan,
-           const RankMain& rank_main) {
+// Runs the ranks that this process carries. After a failure the others get half a second to notice, then
+// on_failure is told; it does not return.
+void run_crew(const Machine& machine, MpiBridge* bridge, const RunPlan& plan,
+              const RankMain& rank_main,
+              const std::function<void(const std::vector<Failure>&)>& on_failure) {
   const Blocks blocks{plan.ranks, machine.processes};
   const auto ranks_on_node_of = [&](int process) {
     int ranks = 0;
@@ -102,40 +97,31 @@ Crew::Crew(const Machine& machine, MpiBridge* bridge, const RunPlan& plan,
       std::make_shared<World>(blocks, machine.process, common.topology, bridge, oversubscribed);
   std::vector<int> members(plan.ranks);
   std::iota(members.begin(), members.end(), 0);
-  const auto group = CommGroup::shared(world, 0, members);
-  running_ = blocks.size(machine.process);
-  for (int i = 0, n = running_; i < n; ++i) {
-    const int rank = blocks.first_rank(machine.process) + i;
-    threads_.emplace_back([=, this, &rank_main] { run(group, rank, common, rank_main); });
-  }
-}
+  const auto group = CommGroup::of(world, members);
+  const int first = blocks.first_rank(machine.process);
+  std::vector<std::future<void>> ranks;
+  for (int i = 0; i < blocks.size(machine.process); ++i)
+    ranks.push_back(
+        std::async(std::launch::async, run_rank, group, first + i, common, std::cref(rank_main)));
 
-void Crew::run(const std::shared_ptr<CommGroup>& group, int rank, Runtime runtime,
-               const RankMain& rank_main) {
-  std::optional<Failure> failure;
-  try {
-    prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);  // ns: short sleeps while waiting stay short
-    set_num_threads(runtime.threads_per_rank);
-    set_float_mode();
-    runtime.world = Comm(group, rank);
-    rank_main(runtime);
-  } catch (const Aborted&) {
-    // The rank that failed says why.
-  } catch (const std::exception& e) {
-    group->world->poisoned = true;
-    failure = {rank, e.what(), exit_code(e), std::current_exception()};
+  auto deadline = Clock::time_point::max();
+  std::vector<Failure> failures;
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    std::future_status status;
+    while ((status = ranks[i].wait_for(10ms)) != std::future_status::ready &&
+           Clock::now() < deadline) {
+      if (world->poisoned) deadline = std::min(deadline, Clock::now() + 500ms);
+    }
+    if (status != std::future_status::ready) continue;
+    try {
+      ranks[i].get();
+    } catch (const Aborted&) {
+      // The rank that failed says why.
+    } catch (const std::exception& e) {
+      failures.push_back({first + int(i), e.what(), exit_code(e), std::current_exception()});
+    }
   }
-  const std::lock_guard lock(mutex_);
-  if (failure) failures_.push_back(*failure);
-  --running_;
-  changed_.notify_all();
-}
-
-std::vector<Failure> Crew::wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return running_ == 0 || !failures_.empty(); });
-  changed_.wait_for(lock, 500ms, [&] { return running_ == 0; });
-  return failures_;
+  if (!failures.empty()) on_failure(failures);
 }
 
 // Says why ranks of this process failed and ends all processes. Several processes may fail at once, mostly
@@ -145,7 +131,7 @@ std::vector<Failure> Crew::wait() {
   const Failure& first = failures[0];
   signal(SIGTERM, SIG_DFL);  // by it mpirun ends the processes that wait here
   if (machine.process > 0)
-    std::this_thread::sleep_for(500ms + 50ms * std::min(machine.process, 20));
+    std::this_thread::sleep_for(300ms + 50ms * std::min(machine.process, 20));
   // A mistake of the user that all ranks find is told without a rank; process 0 speaks for them.
   const auto same = std::count_if(failures.begin(), failures.end(),
                                   [&](const Failure& f) { return f.what == first.what; });
@@ -216,11 +202,11 @@ int run_main(int argc, char** argv,
     const RunPlan agreed =
         agree_on_plan(bridge.get(), machine, std::vector<std::string>(argv + 1, argv + argc), plan);
     if (agreed.exit_code) return *agreed.exit_code;
-    Crew crew(machine, bridge.get(), agreed, rank_main);
-    const std::vector<Failure> failures = crew.wait();
-    if (!failures.empty()) give_up(failures, machine, bridge.get(), agreed.ranks);
+    run_crew(machine, bridge.get(), agreed, rank_main, [&](const std::vector<Failure>& failures) {
+      give_up(failures, machine, bridge.get(), agreed.ranks);
+    });
     return 0;
-  } catch (const std::exception& e) {  // of this file's own steps; ranks' errors end in their Crew
+  } catch (const std::exception& e) {  // of this file's own steps; ranks' errors end in give_up
     print_line(e.what());
     if (bridge) bridge->abort(exit_code(e));
     return exit_code(e);
@@ -228,13 +214,8 @@ int run_main(int argc, char** argv,
 }
 
 void run_ranks(int ranks, const RankMain& fn, int ranks_per_node) {
-  std::vector<Failure> failures;
-  {
-    Crew crew(look_around(nullptr), nullptr,
-              {.ranks = ranks, .ranks_per_node = ranks_per_node, .exit_code = {}}, fn);
-    failures = crew.wait();
-  }
-  if (!failures.empty()) std::rethrow_exception(failures[0].error);
+  run_crew(look_around(nullptr), nullptr, RunPlan{ranks, ranks_per_node, {}}, fn,
+           [](const std::vector<Failure>& failures) { std::rethrow_exception(failures[0].error); });
 }
 
 }  // namespace switchyard::dist
