@@ -30,7 +30,6 @@ class Call {
  public:
   Call(CommGroup& group, int rank, CommMeter& meter, const char* kind)
       : g(group), me(rank), meter_(meter), kind_(kind) {}
-  Call(const Call&) = delete;
 
   // The result, and scratch memory, live as long as the Call: longer than anybody reads them.
   const Parts& publish(Parts parts) {

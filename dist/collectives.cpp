@@ -107,7 +107,6 @@ CommMeter::Entry& CommMeter::at(const char* kind, Level level) {
 // Runs body(call) as a collective of kind `kind`. A member that leaves it by an exception tells the others and
 // waits until all ranks of this process are out of theirs: until then its memory may be read.
 void Comm::collective(const char* kind, const std::function<void(Call&)>& body) const {
-  check(group_ != nullptr, "a collective on an empty Comm");
   World& world = *group_->world;
   const auto start = std::chrono::steady_clock::now();
   Call call(*group_, rank_, *meter_, kind);
@@ -151,11 +150,10 @@ void Comm::barrier() const {
 }
 
 void Comm::broadcast(Tensor& t, int root) const {
-  check(root >= 0 && root < size(), concat("broadcast: no member ", root));
   collective("broadcast", [&](Call& c) {
     if (rank_ == root) c.count_others(t.bytes());
     std::vector<int64_t> sizes(size());
-    sizes[root] = t.bytes();
+    sizes.at(root) = t.bytes();
     share(c, c.publish(Parts(t.raw(), sizes)));
   });
 }
@@ -199,7 +197,6 @@ Tensor Comm::reduce_scatter(const Tensor& t) const {
 }
 
 Tensor Comm::all_gather(const Tensor& t) const {
-  check(t.rank() > 0, "all_gather: needs a first dimension");
   Tensor out = empty_rows(t, t.dim(0) * size());
   collective("all_gather", [&](Call& c) {
     c.count_others(t.bytes());
@@ -237,8 +234,7 @@ Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_c
   const Parts from = parts(send, send_counts), to = parts(out, recv_counts);
   check(from.total() == send.bytes(), "all_to_all_v: the send counts do not add up to the rows");
 
-  if (mode ==
-      ExchangeMode::Padded) {  // move the rows to slots, exchange these, and take the rows out
+  if (mode == ExchangeMode::Padded) {  // move the rows to slots and exchange these
     const std::vector<int64_t> equal(n, capacity);
     Tensor slots = empty_rows(send, n * capacity);
     std::fill_n(slots.raw(), slots.bytes(), std::byte{0});
@@ -271,17 +267,15 @@ Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_c
 }
 
 std::vector<int64_t> Comm::all_to_all_counts(const std::vector<int64_t>& counts) const {
-  const size_t n = size(), k = counts.size() / n;
-  check(counts.size() == n * k, "all_to_all_counts: the same number of counts for each member");
-  std::vector<int64_t> result;
+  const int64_t n = size(), k = int64_t(counts.size()) / n;
+  check(int64_t(counts.size()) == n * k,
+        "all_to_all_counts: the same number of counts for each member");
+  std::vector<int64_t> result(n * k);
   collective("counts", [&](Call& c) {
-    for (size_t m = 0; m < n; ++m) c.count(int(m), int64_t(k) * 8);
+    for (int m = 0; m < n; ++m) c.count(m, k * 8);
     // Everyone's counts to everyone: they are few, and each process needs fewer messages this way.
-    const Parts& all = gather(c, counts.data(), std::vector<int64_t>(n, int64_t(n * k) * 8));
-    for (size_t m = 0; m < n; ++m) {
-      const auto* mine = reinterpret_cast<const int64_t*>(all.at(int(m))) + rank_ * k;
-      result.insert(result.end(), mine, mine + k);
-    }
+    const Parts& all = gather(c, counts.data(), std::vector<int64_t>(n, n * k * 8));
+    for (int m = 0; m < n; ++m) std::memcpy(&result[m * k], all.at(m) + rank_ * k * 8, k * 8);
   });
   return result;
 }

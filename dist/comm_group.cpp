@@ -41,9 +41,9 @@ CommGroup::CommGroup(std::shared_ptr<World> w, std::vector<int> ranks)
   cut(0, size());
   if (!world->bridge) return;
   const int64_t pairs = int64_t(world->blocks.ranks) * world->blocks.ranks;
-  check(pairs <= world->bridge->max_tag(), "too many ranks for MPI's tags");
+  check(pairs <= world->bridge->max_tag, "too many ranks for MPI's tags");
   const std::string_view bytes(reinterpret_cast<const char*>(members.data()), 4 * members.size());
-  first_tag_ = std::hash<std::string_view>()(bytes) % (world->bridge->max_tag() / pairs) * pairs;
+  first_tag_ = std::hash<std::string_view>()(bytes) % (world->bridge->max_tag / pairs) * pairs;
 }
 
 std::shared_ptr<CommGroup> CommGroup::of(const std::shared_ptr<World>& world,

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <limits>
 
 #include "dist/mpi_bridge.h"
 #include "tensor/check.h"
@@ -21,14 +20,13 @@ struct Neighbour {  // what a process tells the others
   cpu_set_t cpus{};  // that it knows of
 };
 
-int cgroup_cpus() {                              // limit by quota
-  std::ifstream file("/sys/fs/cgroup/cpu.max");  // "max 100000" or "200000 100000"
+int usable(const cpu_set_t& cpus) {
+  int count = CPU_COUNT(&cpus);
+  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");  // "max 100000" or "200000 100000"
   double quota = 0, period = 0;
-  if (file >> quota >> period && period > 0) return std::max(1, int(std::ceil(quota / period)));
-  return std::numeric_limits<int>::max();
+  if (quota_file >> quota >> period) count = std::min(count, int(std::ceil(quota / period)));
+  return std::max(1, count);
 }
-
-int usable(const cpu_set_t& cpus) { return std::min(std::max(1, CPU_COUNT(&cpus)), cgroup_cpus()); }
 
 }  // namespace
 
@@ -46,18 +44,18 @@ Machine look_around(MpiBridge* bridge) {
 
   Machine m;
   if (bridge) {
-    m.processes = bridge->processes();
-    m.process = bridge->process();
+    m.processes = bridge->processes;
+    m.process = bridge->process;
   }
   cpu_set_t node = me.cpus;
-  int neighbours = 0;
-  for (const Neighbour& n : bridge ? bridge->all_gather(me) : std::vector{me}) {
-    m.hosts.push_back(n.host);
-    if (m.hosts.back() != me.host) continue;
+  const auto all = bridge ? bridge->all_gather(me) : std::vector{me};
+  for (const Neighbour& n : all) {
+    m.first_node_processes += std::string_view(n.host) == all[0].host;
+    if (std::string_view(n.host) != me.host) continue;
     CPU_OR(&node, &node, &n.cpus);
-    ++neighbours;
+    ++m.node_processes;
   }
-  if (bound_by_mpirun && CPU_COUNT(&own) < CPU_COUNT(&node) / neighbours) {
+  if (bound_by_mpirun && CPU_COUNT(&own) < CPU_COUNT(&node) / m.node_processes) {
     sched_setaffinity(0, sizeof node, &node);  // a refusal by the system leaves the narrower mask
     sched_getaffinity(0, sizeof own, &own);
   }

@@ -1,8 +1,7 @@
-// Machine: the processes of a run, the hosts they are on, and how many CPUs each may use.
+// Machine: the processes of a run, how they sit on nodes, and how many CPUs each may use.
 // Private to dist/, but for host_name.
 #pragma once
 #include <string>
-#include <vector>
 
 namespace switchyard::dist {
 
@@ -10,9 +9,10 @@ class MpiBridge;
 
 struct Machine {
   int processes = 1, process = 0;
-  std::vector<std::string> hosts;  // of each process
-  int node_cpus = 1;               // of this process's node, for all its processes together
-  int cpus = 1;                    // usable by this process
+  int node_processes = 0;        // on this process's node
+  int first_node_processes = 0;  // on the node of process 0
+  int node_cpus = 1;             // of this process's node, for all its processes together
+  int cpus = 1;                  // usable by this process
 };
 // Collective over processes; bridge may be null. Also widens this process's CPU mask where mpirun bound it
 // to less than its share.

@@ -50,9 +50,9 @@ void reduce_all(const Comm& comm, const std::vector<GradEntry>& entries, bool sh
 // f64 sums of squares over blocks of elements. A block ends with its expert.
 std::vector<double> block_sums(const GradEntry& e) {
   std::vector<double> sums;
-  const int64_t experts = e.sharded ? e.grad.dim(0) : 1;
-  for (int64_t i = 0; i < experts; ++i) {
-    const Tensor grad = e.sharded ? e.grad.slice(i, i + 1) : e.grad;
+  const Tensor rows = e.sharded ? e.grad : e.grad.reshape({1, e.grad.numel()});
+  for (int64_t i = 0; i < rows.dim(0); ++i) {
+    const Tensor grad = rows.slice(i, i + 1);
     Tensor blocks = Tensor::empty({(grad.numel() + kNormBlock - 1) / kNormBlock}, DType::F64);
     squared_norm_blocks(grad, blocks);
     sums.insert(sums.end(), blocks.data<double>(), blocks.data<double>() + blocks.numel());

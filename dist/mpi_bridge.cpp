@@ -23,20 +23,20 @@ bool MpiBridge::launched() {
 }
 bool MpiBridge::launched_by_mpirun() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
 
-MpiBridge::MpiBridge(int argc, char** argv) {
+MpiBridge::MpiBridge() {
   int provided = 0;
-  mpi_check(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+  mpi_check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   user_check(
       provided >= MPI_THREAD_SERIALIZED,
       concat("this MPI library (", mpi_version(), ") gives thread level ", provided,
              "; thread ranks need MPI_THREAD_SERIALIZED: use an MPI built with thread support"));
-  mpi_check(MPI_Comm_size(MPI_COMM_WORLD, &processes_), "MPI_Comm_size");
-  mpi_check(MPI_Comm_rank(MPI_COMM_WORLD, &process_), "MPI_Comm_rank");
+  mpi_check(MPI_Comm_size(MPI_COMM_WORLD, &processes), "MPI_Comm_size");
+  mpi_check(MPI_Comm_rank(MPI_COMM_WORLD, &process), "MPI_Comm_rank");
   int* tag_ub = nullptr;
   int found = 0;
   mpi_check(MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &tag_ub, &found), "MPI_Comm_get_attr");
-  if (found) max_tag_ = *tag_ub;
+  if (found) max_tag = *tag_ub;
 }
 
 void MpiBridge::abort(int code) {

@@ -19,18 +19,17 @@ class MpiBridge {
  public:
   static bool launched();            // was this process started by mpirun, srun, ...?
   static bool launched_by_mpirun();  // by Open MPI's own launcher, which binds processes to cores
-  MpiBridge(int argc, char** argv);  // starts MPI
+  MpiBridge();                       // starts MPI
   ~MpiBridge() { MPI_Finalize(); }
   [[noreturn]] void abort(int code);  // ends all processes
 
-  int processes() const { return processes_; }
-  int process() const { return process_; }
-  int64_t max_tag() const { return max_tag_; }
+  int processes = 1, process = 0;
+  int64_t max_tag = 32767;
 
   // Every process's value, in order. Blocks: only while no rank runs.
   template <class T>
   std::vector<T> all_gather(const T& mine) {
-    std::vector<T> all(processes_);
+    std::vector<T> all(processes);
     mpi_check(
         MPI_Allgather(&mine, sizeof(T), MPI_BYTE, all.data(), sizeof(T), MPI_BYTE, MPI_COMM_WORLD),
         "MPI_Allgather");
@@ -46,8 +45,6 @@ class MpiBridge {
 
  private:
   std::mutex mutex_;
-  int processes_ = 1, process_ = 0;
-  int64_t max_tag_ = 32767;
 };
 
 }  // namespace switchyard::dist

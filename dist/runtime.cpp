@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <future>
@@ -30,22 +31,13 @@ using RankMain = std::function<void(Runtime&)>;
 std::atomic<int> received_signal{0};
 
 void on_signal(int number) {
-  int none = 0;
-  if (!received_signal.compare_exchange_strong(none, number))
-    _exit(128 + number);  // the second: at once
+  if (received_signal.exchange(number) != 0) _exit(128 + number);  // the second: at once
 }
 
-void install_signal_handlers() {
-  struct sigaction action = {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESTART;
-  for (int number : {SIGTERM, SIGUSR1, SIGUSR2}) sigaction(number, &action, nullptr);
-}
-
+// Written at once: lines of several processes do not mix.
 void print_line(const std::string& text) {
   std::fflush(nullptr);
-  std::fputs((text + "\n").c_str(),
-             stderr);  // written at once: lines of several processes do not mix
+  std::fputs((text + "\n").c_str(), stderr);
 }
 
 int exit_code(const std::exception& e) { return dynamic_cast<const UserError*>(&e) ? 2 : 1; }
@@ -77,16 +69,11 @@ void run_crew(const Machine& machine, MpiBridge* bridge, const RunPlan& plan,
               const RankMain& rank_main,
               const std::function<void(const std::vector<Failure>&)>& on_failure) {
   const Blocks blocks{plan.ranks, machine.processes};
-  const auto ranks_on_node_of = [&](int process) {
-    int ranks = 0;
-    for (int p = 0; p < machine.processes; ++p) {
-      if (machine.hosts[p] == machine.hosts[process]) ranks += blocks.size(p);
-    }
-    return ranks;
-  };
-  const int ranks_here = ranks_on_node_of(machine.process), threads = requested_threads();
+  const int ranks_here = blocks.first_rank(machine.node_processes), threads = requested_threads();
   Runtime common;
-  common.topology = {plan.ranks, plan.ranks_per_node ? plan.ranks_per_node : ranks_on_node_of(0)};
+  common.topology = {plan.ranks, plan.ranks_per_node
+                                     ? plan.ranks_per_node
+                                     : blocks.first_rank(machine.first_node_processes)};
   common.processes = machine.processes;
   common.process = machine.process;
   common.cpus = machine.cpus;
@@ -146,10 +133,6 @@ void run_crew(const Machine& machine, MpiBridge* bridge, const RunPlan& plan,
 // that want to end says why.
 RunPlan agree_on_plan(MpiBridge* bridge, const Machine& m, const std::vector<std::string>& args,
                       const std::function<RunPlan(std::vector<std::string>, int)>& plan) {
-  struct Answer {
-    bool stop;
-    int exit_code, ranks;
-  };
   RunPlan mine;
   std::string error;
   try {
@@ -166,19 +149,19 @@ RunPlan agree_on_plan(MpiBridge* bridge, const Machine& m, const std::vector<std
     error = e.what();
     mine.exit_code = exit_code(e);
   }
-  const Answer answer{mine.exit_code.has_value(), mine.exit_code.value_or(0), mine.ranks};
-  const std::vector<Answer> all = bridge ? bridge->all_gather(answer) : std::vector{answer};
-  const auto stop = std::find_if(all.begin(), all.end(), [](const Answer& a) { return a.stop; });
-  if (stop != all.end()) {
-    if (const int p = int(stop - all.begin()); p == m.process) {
-      std::fputs(mine.text.c_str(), stdout);
-      if (!error.empty()) print_line(p ? concat("[process ", p, "] ", error) : error);
-    }
-    mine.exit_code = stop->exit_code;
+  const std::array<int, 2> answer{mine.exit_code.value_or(-1), mine.ranks};
+  const auto all = bridge ? bridge->all_gather(answer) : std::vector{answer};
+  const auto stop = std::find_if(all.begin(), all.end(), [](auto& a) { return a[0] >= 0; });
+  if (stop == all.end()) {
+    check(answer == all[0], "the processes were started with different --ranks");
+    return mine;
   }
-  for (const Answer& a : all)
-    check(stop != all.end() || a.ranks == mine.ranks,
-          "the processes were started with different --ranks");
+  const auto process = stop - all.begin();
+  if (process == m.process) {
+    std::fputs(mine.text.c_str(), stdout);
+    if (!error.empty()) print_line(process ? concat("[process ", process, "] ", error) : error);
+  }
+  mine.exit_code = (*stop)[0];
   return mine;
 }
 
@@ -196,8 +179,8 @@ int run_main(int argc, char** argv,
   mallopt(M_MMAP_THRESHOLD, 128 << 10);
   std::unique_ptr<MpiBridge> bridge;
   try {
-    if (MpiBridge::launched()) bridge = std::make_unique<MpiBridge>(argc, argv);
-    install_signal_handlers();  // after MPI's own
+    if (MpiBridge::launched()) bridge = std::make_unique<MpiBridge>();
+    for (int number : {SIGTERM, SIGUSR1, SIGUSR2}) signal(number, on_signal);  // after MPI's own
     const Machine machine = look_around(bridge.get());
     const RunPlan agreed =
         agree_on_plan(bridge.get(), machine, std::vector<std::string>(argv + 1, argv + argc), plan);
