@@ -20,7 +20,6 @@ struct Parts {
   }
   std::byte* at(int m) const { return data + offsets[m]; }
   int64_t bytes(int m) const { return offsets[m + 1] - offsets[m]; }
-  int64_t total() const { return offsets.back(); }
 
   std::byte* data = nullptr;
   std::vector<int64_t> offsets;
@@ -31,11 +30,10 @@ class Call {
   Call(CommGroup& group, int rank, CommMeter& meter, const char* kind)
       : g(group), me(rank), meter_(meter), kind_(kind) {}
 
-  // The result, and scratch memory, live as long as the Call: longer than anybody reads them.
-  const Parts& publish(Parts parts) {
-    published_ = std::move(parts);
+  // The memory must outlive the Call: the others may read it until then.
+  void publish(const Parts& parts) {
+    published_ = parts;
     g.slots[me].parts = &published_;
-    return published_;
   }
   std::byte* scratch(int64_t bytes) { return scratch_.emplace_back(allocate(bytes)).get(); }
 
@@ -84,7 +82,7 @@ class Call {
   const char* kind_;
   Parts published_;
   std::vector<std::shared_ptr<std::byte>> scratch_;
-  std::vector<MPI_Request> messages_;  // under way
+  MpiBridge::InFlight messages_;  // under way
 };
 
 }  // namespace switchyard::dist

@@ -14,8 +14,6 @@
 namespace switchyard::dist {
 namespace {
 
-constexpr int64_t kSmall = 4096;  // bytes; below, everyone gathers all values and sums them itself
-
 Tensor empty_rows(const Tensor& like, int64_t rows) {
   Shape shape = like.shape();
   shape.at(0) = rows;
@@ -28,8 +26,9 @@ void copy_bytes(std::byte* to, const std::byte* from, int64_t bytes) {
   });
 }
 
-// Brings every member's part to everyone. `out` is published, with the own part in place already.
+// Brings every member's part of `out` to everyone. The own one is in place already.
 void share(Call& c, const Parts& out) {
+  c.publish(out);
   for (int m = 0; m < c.g.size(); ++m) {
     if (!c.g.is_local(m) && c.agent(m) == c.me) c.receive(m, out.at(m), out.bytes(m));
   }
@@ -46,22 +45,11 @@ void share(Call& c, const Parts& out) {
   c.meet();
 }
 
-// The parts of all members, in order, of the given sizes; in `out`, or in scratch memory.
-const Parts& gather(Call& c, const void* mine, const std::vector<int64_t>& sizes,
-                    std::byte* out = nullptr) {
-  Parts all(out, sizes);
-  if (!out) all.data = c.scratch(all.total());
-  copy_bytes(all.at(c.me), static_cast<const std::byte*>(mine), all.bytes(c.me));
-  const Parts& published = c.publish(std::move(all));
-  share(c, published);
-  return published;
-}
-
-// out = the tree over all members' values of this member's part of `src`, which is published. Each process
-// first combines the subtrees it holds alone, so that one partial result travels instead of many values. Ends
-// without a meeting: the others may still read src, but only this member's part of it is free to be written.
+// out = the tree over all members' values of this member's part of `src`. Each process first combines the
+// subtrees it holds alone, so that one partial result travels instead of many values.
 void reduce(Call& c, const Parts& src, DType dtype, Reduce op, std::byte* out) {
   const int n = c.g.size();
+  c.publish(src);
   c.meet();
   const auto values_here = [&](int part) {  // as leaves of the tree
     std::vector<TreeInput> leaves(n);
@@ -87,6 +75,7 @@ void reduce(Call& c, const Parts& src, DType dtype, Reduce op, std::byte* out) {
   }
   c.finish();
   tree_reduce(inputs, 0, n, src.bytes(c.me) / size_of(dtype), dtype, op, out);
+  c.meet();
 }
 
 int64_t reduce_number(const Comm& comm, int64_t x, Reduce op) {
@@ -143,40 +132,34 @@ Comm Comm::split(int color, int key) const {
 }
 
 void Comm::barrier() const {
+  std::vector<std::byte> all(size());  // something from everyone
   collective("barrier", [&](Call& c) {
     c.count_others(0);
-    gather(c, "", std::vector<int64_t>(size(), 1));
+    share(c, Parts(all.data(), std::vector<int64_t>(size(), 1)));
   });
 }
 
 void Comm::broadcast(Tensor& t, int root) const {
+  std::vector<int64_t> sizes(size());
+  sizes.at(root) = t.bytes();
   collective("broadcast", [&](Call& c) {
     if (rank_ == root) c.count_others(t.bytes());
-    std::vector<int64_t> sizes(size());
-    sizes.at(root) = t.bytes();
-    share(c, c.publish(Parts(t.raw(), sizes)));
+    share(c, Parts(t.raw(), sizes));
   });
 }
 
 void Comm::all_reduce(Tensor& t, Reduce op) const {
+  const int n = size();
+  std::vector<int64_t> sizes;
+  for (int m = 0; m < n; ++m)
+    sizes.push_back((t.numel() * (m + 1) / n - t.numel() * m / n) * size_of(t.dtype()));
+  const Parts segments(t.raw(), sizes);
   collective("all_reduce", [&](Call& c) {
-    const int n = size();
-    std::vector<int64_t> sizes;
-    for (int m = 0; m < n; ++m)
-      sizes.push_back((t.numel() * (m + 1) / n - t.numel() * m / n) * size_of(t.dtype()));
     for (int m = 0; m < n; ++m) {
       if (m == rank_) continue;
       c.count(m, sizes[m]);
       c.count(m, sizes[rank_]);
     }
-    if (t.bytes() <= kSmall) {  // one step instead of two
-      const Parts& all = gather(c, t.raw(), std::vector<int64_t>(n, t.bytes()));
-      std::vector<TreeInput> inputs;
-      for (int m = 0; m < n; ++m) inputs.push_back({m + 1, all.at(m)});
-      tree_reduce(inputs, 0, n, t.numel(), t.dtype(), op, t.raw());
-      return;
-    }
-    const Parts& segments = c.publish(Parts(t.raw(), sizes));
     reduce(c, segments, t.dtype(), op, segments.at(rank_));
     share(c, segments);
   });
@@ -187,34 +170,55 @@ Tensor Comm::reduce_scatter(const Tensor& t) const {
   check(t.rank() > 0 && t.dim(0) % n == 0,
         concat("reduce_scatter: ", to_string(t.shape()), " has no equal rows for ", n, " members"));
   Tensor out = empty_rows(t, t.dim(0) / n);
+  const Parts slices(t.raw(), std::vector<int64_t>(n, out.bytes()));
   collective("reduce_scatter", [&](Call& c) {
     c.count_others(out.bytes());
-    const Parts& slices = c.publish(Parts(t.raw(), std::vector<int64_t>(n, out.bytes())));
     reduce(c, slices, t.dtype(), Reduce::Sum, out.raw());
-    c.meet();  // the others may still be reading t
   });
   return out;
 }
 
 Tensor Comm::all_gather(const Tensor& t) const {
   Tensor out = empty_rows(t, t.dim(0) * size());
+  const Parts parts(out.raw(), std::vector<int64_t>(size(), t.bytes()));
   collective("all_gather", [&](Call& c) {
     c.count_others(t.bytes());
-    gather(c, t.raw(), std::vector<int64_t>(size(), t.bytes()), out.raw());
+    copy_bytes(parts.at(rank_), t.raw(), t.bytes());
+    share(c, parts);
   });
   return out;
 }
 
 std::vector<std::string> Comm::all_gather_bytes(const std::string& mine) const {
   const Tensor sizes = all_gather(Tensor::of<int64_t>({int64_t(mine.size())}));  // [size]
-  std::vector<std::string> texts;
+  Parts all(nullptr, sizes.to_vector<int64_t>());
+  std::string text(all.offsets.back(), '\0');
+  all.data = reinterpret_cast<std::byte*>(text.data());
   collective("all_gather", [&](Call& c) {
-    c.count_others(int64_t(mine.size()));
-    const Parts& all = gather(c, mine.data(), sizes.to_vector<int64_t>());
-    for (int m = 0; m < size(); ++m)
-      texts.emplace_back(reinterpret_cast<const char*>(all.at(m)), all.bytes(m));
+    c.count_others(all.bytes(rank_));
+    mine.copy(&text[all.offsets[rank_]], mine.size());
+    share(c, all);
   });
+  std::vector<std::string> texts;
+  for (int m = 0; m < size(); ++m) texts.push_back(text.substr(all.offsets[m], all.bytes(m)));
   return texts;
+}
+
+// Rows for members of this process are read from the sender's memory in place.
+void Comm::exchange(const char* kind, const Parts& from, const Parts& to) const {
+  collective(kind, [&](Call& c) {
+    c.publish(from);
+    for (int m = 0; m < size(); ++m) {
+      if (from.bytes(m)) c.count(m, from.bytes(m));
+      if (c.g.is_local(m)) continue;
+      c.receive(m, to.at(m), to.bytes(m));
+      c.send(m, from.at(m), from.bytes(m));
+    }
+    c.meet();
+    for (int m : c.g.here()) copy_bytes(to.at(m), c.peer(m, rank_, to.bytes(m)), to.bytes(m));
+    c.finish();
+    c.meet();
+  });
 }
 
 Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
@@ -232,7 +236,8 @@ Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_c
     return Parts(t.raw(), counts);
   };
   const Parts from = parts(send, send_counts), to = parts(out, recv_counts);
-  check(from.total() == send.bytes(), "all_to_all_v: the send counts do not add up to the rows");
+  check(from.offsets.back() == send.bytes(),
+        "all_to_all_v: the send counts do not add up to the rows");
 
   if (mode == ExchangeMode::Padded) {  // move the rows to slots and exchange these
     const std::vector<int64_t> equal(n, capacity);
@@ -250,34 +255,16 @@ Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_c
     return out;
   }
 
-  collective("all_to_all", [&](Call& c) {
-    c.publish(from);
-    for (int m = 0; m < n; ++m) {
-      if (from.bytes(m)) c.count(m, from.bytes(m));
-      if (c.g.is_local(m)) continue;
-      c.receive(m, to.at(m), to.bytes(m));
-      c.send(m, from.at(m), from.bytes(m));
-    }
-    c.meet();
-    for (int m : c.g.here()) copy_bytes(to.at(m), c.peer(m, rank_, to.bytes(m)), to.bytes(m));
-    c.finish();
-    c.meet();
-  });
+  exchange("all_to_all", from, to);
   return out;
 }
 
 std::vector<int64_t> Comm::all_to_all_counts(const std::vector<int64_t>& counts) const {
-  const int64_t n = size(), k = int64_t(counts.size()) / n;
-  check(int64_t(counts.size()) == n * k,
-        "all_to_all_counts: the same number of counts for each member");
-  std::vector<int64_t> result(n * k);
-  collective("counts", [&](Call& c) {
-    for (int m = 0; m < n; ++m) c.count(m, k * 8);
-    // Everyone's counts to everyone: they are few, and each process needs fewer messages this way.
-    const Parts& all = gather(c, counts.data(), std::vector<int64_t>(n, n * k * 8));
-    for (int m = 0; m < n; ++m) std::memcpy(&result[m * k], all.at(m) + rank_ * k * 8, k * 8);
-  });
-  return result;
+  const Tensor send = Tensor::of(counts), out = empty_like(send);
+  check(send.numel() % size() == 0, "all_to_all_counts: the same number for each member");
+  const std::vector<int64_t> equal(size(), send.bytes() / size());
+  exchange("counts", Parts(send.raw(), equal), Parts(out.raw(), equal));
+  return out.to_vector<int64_t>();
 }
 
 int64_t Comm::max(int64_t x) const { return reduce_number(*this, x, Reduce::Max); }

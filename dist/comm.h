@@ -48,6 +48,7 @@ struct Aborted : Error {  // another rank failed
 
 class CommGroup;  // the members' shared state
 class Call;       // one collective of one member
+struct Parts;     // memory cut into one part for each member
 
 class Comm {
  public:
@@ -83,6 +84,7 @@ class Comm {
 
  private:
   void collective(const char* kind, const std::function<void(Call&)>& body) const;
+  void exchange(const char* kind, const Parts& from, const Parts& to) const;
   std::shared_ptr<CommGroup> group_;
   int rank_ = 0;
   std::shared_ptr<CommMeter> meter_;

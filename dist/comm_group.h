@@ -15,7 +15,6 @@
 namespace switchyard::dist {
 
 class MpiBridge;
-struct Parts;
 
 // R ranks in P contiguous blocks, as even as can be: process p carries the ranks r with floor(r P / R) = p.
 struct Blocks {
