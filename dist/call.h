@@ -1,5 +1,5 @@
-// Call: one collective of one member. The steps it is made of: publish memory to the members of this process,
-// meet them, read theirs in place; send and receive messages to and from other processes. Private to dist/.
+// Call: one collective of one member. The steps it is made of: publish memory to the members of this process
+// and read theirs in place; send and receive messages to and from other processes. Private to dist/.
 // Read before: comm_group.h. Read next: collectives.cpp.
 #pragma once
 #include <numeric>
@@ -30,15 +30,15 @@ class Call {
   Call(CommGroup& group, int rank, CommMeter& meter, const char* kind)
       : g(group), me(rank), meter_(meter), kind_(kind) {}
 
-  // The memory must outlive the Call: the others may read it until then.
+  // Shows memory to the members of this process, and waits for theirs. It must outlive the Call: the others
+  // may read it until then.
   void publish(const Parts& parts) {
     published_ = parts;
     g.slots[me].parts = &published_;
+    g.meet(me);
   }
-  std::byte* scratch(int64_t bytes) { return scratch_.emplace_back(allocate(bytes)).get(); }
-
-  void meet() { g.meet(me); }
-  // A part of what another member of this process has published; to be read between two meetings.
+  void part() { g.meet(me); }  // everyone has read what is published
+  // A part of what another member of this process has published, to be read before they part.
   const std::byte* peer(int m, int part, int64_t bytes) const {
     const Parts& parts = *g.slots[m].parts;
     if (parts.bytes(part) != bytes) {  // not check(): its text would be made on every call
@@ -48,6 +48,7 @@ class Call {
     return parts.at(part);
   }
 
+  std::byte* scratch(int64_t bytes) { return scratch_.emplace_back(allocate(bytes)).get(); }
   void send(int m, std::byte* data, int64_t bytes) {
     if (bytes == 0) return;
     g.world->bridge->send(g.process_of[m], g.tag(me, m), data, bytes, messages_);

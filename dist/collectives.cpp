@@ -28,7 +28,6 @@ void copy_bytes(std::byte* to, const std::byte* from, int64_t bytes) {
 
 // Brings every member's part of `out` to everyone. The own one is in place already.
 void share(Call& c, const Parts& out) {
-  c.publish(out);
   for (int m = 0; m < c.g.size(); ++m) {
     if (!c.g.is_local(m) && c.agent(m) == c.me) c.receive(m, out.at(m), out.bytes(m));
   }
@@ -37,12 +36,12 @@ void share(Call& c, const Parts& out) {
       c.send(c.g.agent(process, c.me), out.at(c.me), out.bytes(c.me));
   }
   c.finish();
-  c.meet();
+  c.publish(out);
   for (int m = 0; m < c.g.size(); ++m) {
     if (c.agent(m) != c.me)
       copy_bytes(out.at(m), c.peer(c.agent(m), m, out.bytes(m)), out.bytes(m));
   }
-  c.meet();
+  c.part();
 }
 
 // out = the tree over all members' values of this member's part of `src`. Each process first combines the
@@ -50,7 +49,6 @@ void share(Call& c, const Parts& out) {
 void reduce(Call& c, const Parts& src, DType dtype, Reduce op, std::byte* out) {
   const int n = c.g.size();
   c.publish(src);
-  c.meet();
   const auto values_here = [&](int part) {  // as leaves of the tree
     std::vector<TreeInput> leaves(n);
     for (int m : c.g.here()) leaves[m] = {m + 1, c.peer(m, part, src.bytes(part))};
@@ -75,7 +73,7 @@ void reduce(Call& c, const Parts& src, DType dtype, Reduce op, std::byte* out) {
   }
   c.finish();
   tree_reduce(inputs, 0, n, src.bytes(c.me) / size_of(dtype), dtype, op, out);
-  c.meet();
+  c.part();
 }
 
 int64_t reduce_number(const Comm& comm, int64_t x, Reduce op) {
@@ -207,17 +205,16 @@ std::vector<std::string> Comm::all_gather_bytes(const std::string& mine) const {
 // Rows for members of this process are read from the sender's memory in place.
 void Comm::exchange(const char* kind, const Parts& from, const Parts& to) const {
   collective(kind, [&](Call& c) {
-    c.publish(from);
     for (int m = 0; m < size(); ++m) {
       if (from.bytes(m)) c.count(m, from.bytes(m));
       if (c.g.is_local(m)) continue;
       c.receive(m, to.at(m), to.bytes(m));
       c.send(m, from.at(m), from.bytes(m));
     }
-    c.meet();
+    c.publish(from);
     for (int m : c.g.here()) copy_bytes(to.at(m), c.peer(m, rank_, to.bytes(m)), to.bytes(m));
     c.finish();
-    c.meet();
+    c.part();
   });
 }
 

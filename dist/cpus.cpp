@@ -16,8 +16,8 @@ namespace switchyard::dist {
 namespace {
 
 struct Neighbour {  // what a process tells the others
-  char host[256] = {};
-  cpu_set_t cpus{};  // that it knows of
+  size_t host;      // hash of its name
+  cpu_set_t cpus;   // that it knows of
 };
 
 int usable(const cpu_set_t& cpus) {
@@ -33,11 +33,9 @@ int usable(const cpu_set_t& cpus) {
 // Under mpirun, a process may be bound to one core: its parent's mask says what mpirun itself may use.
 // When the process has less than its share of that, it takes all of it.
 Machine look_around(MpiBridge* bridge) {
-  Neighbour me;
-  host_name().copy(me.host, sizeof me.host - 1);
   cpu_set_t own{}, parent{};
   sched_getaffinity(0, sizeof own, &own);
-  me.cpus = own;
+  Neighbour me{std::hash<std::string>()(host_name()), own};
   const bool bound_by_mpirun = bridge && MpiBridge::launched_by_mpirun();
   if (bound_by_mpirun && sched_getaffinity(getppid(), sizeof parent, &parent) == 0)
     CPU_OR(&me.cpus, &own, &parent);
@@ -50,8 +48,8 @@ Machine look_around(MpiBridge* bridge) {
   cpu_set_t node = me.cpus;
   const auto all = bridge ? bridge->all_gather(me) : std::vector{me};
   for (const Neighbour& n : all) {
-    m.first_node_processes += std::string_view(n.host) == all[0].host;
-    if (std::string_view(n.host) != me.host) continue;
+    m.first_node_processes += n.host == all[0].host;
+    if (n.host != me.host) continue;
     CPU_OR(&node, &node, &n.cpus);
     ++m.node_processes;
   }

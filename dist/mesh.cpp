@@ -13,13 +13,9 @@ ExpertLayout expert_layout(int num_experts, int ranks) {
 }
 
 Mesh make_mesh(const Comm& world, int num_experts) {
-  Mesh mesh;
-  mesh.world = world;
-  mesh.layout = expert_layout(num_experts, world.size());
-  const int group = mesh.layout.group_size();
-  mesh.expert = world.split(world.rank() / group, world.rank());
-  mesh.replicas = world.split(world.rank() % group, world.rank());
-  return mesh;
+  const ExpertLayout layout = expert_layout(num_experts, world.size());
+  const int me = world.rank(), group = layout.group_size();
+  return {world, world.split(me / group, me), world.split(me % group, me), layout};
 }
 
 }  // namespace switchyard::dist

@@ -2,6 +2,8 @@
 // (specs/hmoe 2.12): E >= R puts E/R experts on each rank; E < R makes R/E groups of E ranks, each with one
 // expert, so that the ranks e, e+E, e+2E, ... hold replicas of expert e.
 #pragma once
+#include <algorithm>
+
 #include "dist/comm.h"
 
 namespace switchyard::dist {
@@ -16,9 +18,7 @@ struct Topology {
 
 struct ExpertLayout {  // where the experts of one set live
   int num_experts = 1, ranks = 1;
-  int group_size() const {
-    return num_experts < ranks ? num_experts : ranks;
-  }  // ranks of one exchange
+  int group_size() const { return std::min(num_experts, ranks); }  // ranks of one exchange
   int replicas() const { return ranks / group_size(); }
   int num_local() const { return num_experts / group_size(); }
   int first_expert(int rank) const { return rank % group_size() * num_local(); }  // global index
