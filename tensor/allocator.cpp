@@ -4,95 +4,71 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <map>
 #include <mutex>
-#include <vector>
+#include <tuple>
 
 #include "tensor/check.h"
 
 namespace switchyard {
 namespace {
 
-constexpr int64_t kHugePage = int64_t(2) << 20;
-
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-int64_t size_class(int64_t bytes) {
-  if (bytes <= 512) return round_up(bytes > 0 ? bytes : 1, 64);
-  return round_up(bytes, int64_t(std::bit_floor(uint64_t(bytes))) / 8);
-}
-
 std::byte* system_allocate(int64_t bytes) {
-  const bool big = bytes >= 2 * kHugePage;
-  const int64_t alignment = big ? kHugePage : 64;
+  constexpr int64_t huge_page = int64_t(2) << 20;
+  const bool big = bytes >= 2 * huge_page;
+  const int64_t alignment = big ? huge_page : 64;
   void* p = std::aligned_alloc(alignment, round_up(bytes, alignment));
   if (p && big) madvise(p, bytes, MADV_HUGEPAGE);  // advice only: a refusal changes nothing
   return static_cast<std::byte*>(p);
 }
 
-class Allocator {
- public:
-  ~Allocator() { release_cached(); }
+struct Allocator {
+  std::mutex mutex;  // blocks may be freed on other threads
+  AllocatorStats stats;
+  std::multimap<int64_t, std::byte*> cached;  // by size
 
+  ~Allocator() { release_cached(); }
+  void release_cached() {
+    for (const auto& [bytes, block] : cached) {
+      stats.reserved_bytes -= bytes;
+      std::free(block);
+    }
+    cached.clear();
+  }
   // The block's true size is returned in bytes.
   std::byte* take(int64_t& bytes) {
-    std::lock_guard lock(mutex_);
-    bytes = size_class(bytes);
+    const std::lock_guard lock(mutex);
     // A somewhat larger cached block will do: changing shapes must not fill the cache with every size.
-    auto it = cached_.lower_bound(bytes);
+    const auto found = cached.lower_bound(bytes);
     std::byte* block = nullptr;
-    if (it != cached_.end() && it->first <= bytes + bytes / 2) {
-      bytes = it->first;
-      block = it->second.back();
-      it->second.pop_back();
-      if (it->second.empty()) cached_.erase(it);
+    if (found != cached.end() && found->first <= bytes + bytes / 2) {
+      std::tie(bytes, block) = *found;
+      cached.erase(found);
     } else {
       block = system_allocate(bytes);
       if (!block) {
-        free_cached();
+        release_cached();
         block = system_allocate(bytes);
       }
       if (!block)
-        throw Error(concat("out of memory: asked for ", bytes, " bytes, ", stats_.live_bytes,
+        throw Error(concat("out of memory: asked for ", bytes, " bytes, ", stats.live_bytes,
                            " are in use by this rank"));
-      stats_.reserved_bytes += bytes;
+      stats.reserved_bytes += bytes;
     }
-    stats_.live_bytes += bytes;
-    if (stats_.live_bytes > stats_.peak_bytes) stats_.peak_bytes = stats_.live_bytes;
+    stats.live_bytes += bytes;
+    stats.peak_bytes = std::max(stats.peak_bytes, stats.live_bytes);
     return block;
   }
   void give_back(std::byte* block, int64_t bytes) {
-    std::lock_guard lock(mutex_);
-    stats_.live_bytes -= bytes;
-    cached_[bytes].push_back(block);
+    const std::lock_guard lock(mutex);
+    stats.live_bytes -= bytes;
+    cached.emplace_hint(cached.lower_bound(bytes), bytes, block);  // the next of its size to go
   }
-  void release_cached() {
-    std::lock_guard lock(mutex_);
-    free_cached();
-  }
-  AllocatorStats stats() {
-    std::lock_guard lock(mutex_);
-    return stats_;
-  }
-  void reset_peak() {
-    std::lock_guard lock(mutex_);
-    stats_.peak_bytes = stats_.live_bytes;
-  }
-
- private:
-  void free_cached() {
-    for (auto& [bytes, blocks] : cached_) {
-      stats_.reserved_bytes -= bytes * int64_t(blocks.size());
-      for (std::byte* b : blocks) std::free(b);
-    }
-    cached_.clear();
-  }
-
-  std::mutex mutex_;  // blocks may be freed on other threads
-  AllocatorStats stats_;
-  std::map<int64_t, std::vector<std::byte*>> cached_;
 };
 
 const std::shared_ptr<Allocator>& own_allocator() {
@@ -104,13 +80,20 @@ const std::shared_ptr<Allocator>& own_allocator() {
 
 std::shared_ptr<std::byte> allocate(int64_t bytes) {
   check(bytes >= 0, "allocate: negative size");
+  bytes = round_up(std::max<int64_t>(bytes, 1),
+                   std::max<int64_t>(std::bit_floor(uint64_t(bytes)) / 8, 64));
   const auto& allocator = own_allocator();
   std::byte* block = allocator->take(bytes);
   return {block, [allocator, bytes](std::byte* p) { allocator->give_back(p, bytes); }};
 }
 
-AllocatorStats allocator_stats() { return own_allocator()->stats(); }
-void reset_peak() { own_allocator()->reset_peak(); }
-void release_cached() { own_allocator()->release_cached(); }
+AllocatorStats allocator_stats() {
+  const std::lock_guard lock(own_allocator()->mutex);
+  return own_allocator()->stats;
+}
+void reset_peak() {
+  const std::lock_guard lock(own_allocator()->mutex);
+  own_allocator()->stats.peak_bytes = own_allocator()->stats.live_bytes;
+}
 
 }  // namespace switchyard

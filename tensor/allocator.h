@@ -19,6 +19,5 @@ std::shared_ptr<std::byte> allocate(int64_t bytes);
 
 AllocatorStats allocator_stats();  // of the calling thread's allocator
 void reset_peak();                 // peak_bytes = live_bytes
-void release_cached();             // give cached blocks back to the system
 
 }  // namespace switchyard

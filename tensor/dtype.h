@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "tensor/check.h"
 
@@ -27,37 +28,26 @@ struct BFloat16 {
   }
 };
 
-template <class T>
-inline constexpr DType kDTypeOf = DType::F32;
-template <>
-inline constexpr DType kDTypeOf<double> = DType::F64;
-template <>
-inline constexpr DType kDTypeOf<BFloat16> = DType::BF16;
-template <>
-inline constexpr DType kDTypeOf<int32_t> = DType::I32;
-template <>
-inline constexpr DType kDTypeOf<int64_t> = DType::I64;
-template <>
-inline constexpr DType kDTypeOf<uint8_t> = DType::U8;
-
 // f(T()) with the C++ type T of the enum
 template <class F>
 auto with_type(DType t, const F& f) {
-  switch (t) {
-    case DType::F64:
-      return f(double());
-    case DType::BF16:
-      return f(BFloat16());
-    case DType::I32:
-      return f(int32_t());
-    case DType::I64:
-      return f(int64_t());
-    case DType::U8:
-      return f(uint8_t());
-    default:
-      return f(float());
-  }
+  if (t == DType::F64) return f(double());
+  if (t == DType::BF16) return f(BFloat16());
+  if (t == DType::I32) return f(int32_t());
+  if (t == DType::I64) return f(int64_t());
+  if (t == DType::U8) return f(uint8_t());
+  return f(float());
 }
+
+template <class T>
+inline constexpr DType kDTypeOf = [] {
+  if (std::is_same_v<T, double>) return DType::F64;
+  if (std::is_same_v<T, BFloat16>) return DType::BF16;
+  if (std::is_same_v<T, int32_t>) return DType::I32;
+  if (std::is_same_v<T, int64_t>) return DType::I64;
+  if (std::is_same_v<T, uint8_t>) return DType::U8;
+  return DType::F32;
+}();
 
 inline int64_t size_of(DType t) {
   return with_type(t, [](auto x) { return int64_t(sizeof x); });
@@ -68,20 +58,19 @@ inline const char* name_of(DType t) {
   return names[int(t)];
 }
 
+// f(T()) with T = float or double; other types are an error of the kernel
+template <class F>
+void with_float(const char* kernel, DType t, const F& f) {
+  if (t == DType::F32) f(float());
+  else if (t == DType::F64) f(double());
+  else throw Error(concat(kernel, ": needs f32 or f64, got ", name_of(t)));
+}
+
 // FLOAT_DISPATCH(x.dtype(), T, { ... }): runs the body with T = float or double.
-#define FLOAT_DISPATCH(dtype_value, T, ...)                                                   \
-  do {                                                                                        \
-    const ::switchyard::DType dispatch_dtype = (dtype_value);                                 \
-    if (dispatch_dtype == ::switchyard::DType::F32) {                                         \
-      using T = float;                                                                        \
-      __VA_ARGS__                                                                             \
-    } else if (dispatch_dtype == ::switchyard::DType::F64) {                                  \
-      using T = double;                                                                       \
-      __VA_ARGS__                                                                             \
-    } else {                                                                                  \
-      throw ::switchyard::Error(::switchyard::concat(__func__, ": needs f32 or f64, got ",    \
-                                                     ::switchyard::name_of(dispatch_dtype))); \
-    }                                                                                         \
-  } while (0)
+#define FLOAT_DISPATCH(dtype, T, ...)                           \
+  ::switchyard::with_float(__func__, dtype, [&](auto element) { \
+    using T = decltype(element);                                \
+    __VA_ARGS__                                                 \
+  })
 
 }  // namespace switchyard

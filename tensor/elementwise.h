@@ -7,35 +7,23 @@
 namespace switchyard {
 
 struct Relu {  // y = max(x, 0)
-  template <class T>
-  HD static T f(T x) {
-    return x > 0 ? x : T(0);
-  }
-  template <class T>
-  HD static T df(T x, T) {
-    return x > 0 ? T(1) : T(0);
-  }
+  static HD auto f(auto x) { return x > 0 ? x : 0; }
+  static HD auto df(auto x, auto) { return decltype(x)(x > 0); }
 };
 struct Gelu {  // y = x Phi(x), the exact form with erf
   template <class T>
-  HD static T f(T x) {
+  static HD T f(T x) {
     return T(0.5) * x * (T(1) + vmath::erf(x * T(0.70710678118654752440)));
   }
   template <class T>
-  HD static T df(T x, T) {
+  static HD T df(T x, T) {
     const T phi = T(0.39894228040143267794) * vmath::exp(T(-0.5) * x * x);
     return T(0.5) * (T(1) + vmath::erf(x * T(0.70710678118654752440))) + x * phi;
   }
 };
 struct Sigmoid {  // y = 1 / (1 + e^-x)
-  template <class T>
-  HD static T f(T x) {
-    return T(1) / (T(1) + vmath::exp(-x));
-  }
-  template <class T>
-  HD static T df(T, T y) {
-    return y * (T(1) - y);
-  }
+  static HD auto f(auto x) { return 1 / (1 + vmath::exp(-x)); }
+  static HD auto df(auto, auto y) { return y * (1 - y); }
 };
 
 // name(kernel), Functor: adding an op is one functor above and one line here.

@@ -2,6 +2,8 @@
 #include "tensor/tensor.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <utility>
 
 #include "tensor/allocator.h"
@@ -16,9 +18,7 @@ std::string to_string(const Shape& shape) {
 }
 
 int64_t numel_of(const Shape& shape) {
-  int64_t n = 1;
-  for (int64_t d : shape) n *= d;
-  return n;
+  return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
 }
 
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
@@ -69,7 +69,7 @@ Tensor Tensor::slice(int64_t begin, int64_t end) const {
 
 Tensor Tensor::clone() const {
   if (!defined()) return {};
-  Tensor t = empty(shape_, dtype_, device_);
+  Tensor t = empty_like(*this);
   convert(*this, t);
   return t;
 }

@@ -1,12 +1,12 @@
-// The blocked matrix product, written once over a vector type and compiled once for each instruction
-// set. Every element of c is one fma chain over k in ascending order: it starts from 0 (or the old c),
-// is stored after each block of k and taken up again, and the bias is added at its end. Blocks, tiles,
-// vector width and threads therefore never change a bit.
-//   for each block of kDepth inner indices: pack b into panels of NR columns      (L2)
-//     for each block of kRows rows: pack a                                        (L2)
-//       for each panel of b (L1), for each strip of MR rows: one tile of MR x NR in registers
+// The blocked matrix product, written once over the vector fma of an instruction set. Every element of c
+// is one fma chain over k in ascending order: it starts from 0 (or the old c), is stored after each block
+// of k and taken up again, and the bias is added at its end. Blocks, tiles, vector width and threads
+// therefore never change a bit.
+//   for each block of kDepth inner indices: pack b into panels of two vectors' width       (L2)
+//     for each block of kRows rows: pack a                                                 (L2)
+//       for each panel of b (L1), for each strip of rows: one tile of R x 2 vectors in registers
 // Source of the blocking: Goto & van de Geijn 2008. Everything here has internal linkage (see
-// gemm_avx512.cpp). V: a vector with load, store, broadcast, zero, fma, add, width, rows (MR).
+// gemm_avx512.cpp). Fma: a function of three vectors; their type gives the vector width.
 #pragma once
 #include <immintrin.h>
 
@@ -16,201 +16,152 @@ namespace switchyard::cpu {
 namespace {
 
 constexpr int64_t kDepth = 256;
-constexpr int64_t kRows = 120;  // a multiple of every MR
-constexpr int64_t kStride =
-    kDepth + 16;                   // of packed rows of a; 16 more, so that rows do not alias in L1
-constexpr int64_t kColumns = 256;  // a multiple of every NR
+constexpr int64_t kRows = 120;            // a multiple of every R
+constexpr int64_t kStride = kDepth + 16;  // of packed rows of a, which then do not alias in L1
+template <class T>
+constexpr int64_t kColumns = 2048 / sizeof(T);  // a multiple of every panel; b's block has 512 KiB
 
 inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// The first n elements of a vector; n may exceed its width or be negative.
+template <class V, class T>
+inline V load(const T* p, int64_t n) {
+  V x = {};
+  if (n >= int64_t(sizeof(V) / sizeof(T))) __builtin_memcpy(&x, p, sizeof(V));
+  else
+    for (int64_t l = 0; l < n; ++l) x[l] = p[l];
+  return x;
+}
+template <class V, class T>
+inline void store(V x, T* p, int64_t n) {
+  if (n >= int64_t(sizeof(V) / sizeof(T))) __builtin_memcpy(p, &x, sizeof(V));
+  else
+    for (int64_t l = 0; l < n; ++l) p[l] = x[l];
+}
+
 // --- packing ----------------------------------------------------------------------------------------
-// b's block (rows k0.., columns n0..) becomes panels [NR columns][depth][NR], the last padded with 0.
-inline void transpose_8x8(const float* x, int64_t ldx, float* y, int64_t ldy) {
-  __m256 r[8], s[8];
-  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(x + i * ldx);
-  for (int i = 0; i < 8; i += 2) {
-    s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+// Interleaving the upper and the lower half of the rows three times transposes eight rows of eight.
+template <class T>
+inline void transpose_8x8(const T* x, int64_t ldx, T* y, int64_t ldy) {
+  typedef T Row __attribute__((vector_size(8 * sizeof(T))));
+  Row r[8], s[8];
+  for (int i = 0; i < 8; ++i) __builtin_memcpy(&r[i], x + i * ldx, sizeof(Row));
+#pragma GCC unroll 3
+  for (int step = 0; step < 3; ++step) {
+    for (int i = 0; i < 4; ++i) {
+      s[2 * i] = __builtin_shufflevector(r[i], r[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+      s[2 * i + 1] = __builtin_shufflevector(r[i], r[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+    }
+    for (int i = 0; i < 8; ++i) r[i] = s[i];
   }
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44),
-    r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xee);
-    r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xee);
-  }
-  for (int i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(y + i * ldy, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-    _mm256_storeu_ps(y + (i + 4) * ldy, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-  }
+  for (int i = 0; i < 8; ++i) __builtin_memcpy(y + i * ldy, &r[i], sizeof(Row));
 }
 
-template <int NR, class T>
-void pack_b(const Product<T>& p, int64_t k0, int64_t depth, int64_t n0, int64_t columns, T* out) {
-  for (int64_t j = 0; j < columns; j += NR, out += depth * NR) {
-    const int64_t width = lesser(NR, columns - j);
-    if (p.transpose_b) {
-      const T* b = p.b + (n0 + j) * p.ldb + k0;
-      for (int64_t i = 0; i < NR; i += 8) {
-        int64_t q = 0;
-        if constexpr (sizeof(T) == 4) {
-          if (i + 8 <= width)
-            for (; q + 8 <= depth; q += 8)
-              transpose_8x8(b + i * p.ldb + q, p.ldb, out + q * NR + i, NR);
-        }
-        for (; q < depth; ++q)
-          for (int64_t l = i; l < i + 8; ++l) out[q * NR + l] = l < width ? b[l * p.ldb + q] : T(0);
+// y = x, rows of y ldy apart; V: the vector for copies
+template <class V, class T>
+void pack(const Matrix<T>& x, T* y, int64_t ldy) {
+  if (x.right == 1) {
+    constexpr int64_t W = sizeof(V) / sizeof(T);
+    for (int64_t i = 0; i < x.rows; ++i)
+      for (int64_t j = 0; j < x.columns; j += W) {
+        const int64_t left = x.columns - j;
+        store(load<V>(x.data + i * x.down + j, left), y + i * ldy + j, left);
       }
-    } else {
-      const T* b = p.b + k0 * p.ldb + n0 + j;
-      if (width == NR) {
-        for (int64_t q = 0; q < depth; ++q)
-          for (int l = 0; l < NR; ++l) out[q * NR + l] = b[q * p.ldb + l];
-      } else {
-        for (int64_t q = 0; q < depth; ++q)
-          for (int64_t l = 0; l < NR; ++l) out[q * NR + l] = l < width ? b[q * p.ldb + l] : T(0);
-      }
-    }
-  }
-}
-
-// a's block: rows of stride kStride; when a is transposed, strips [MR rows][depth][MR]
-template <int MR, class T>
-void pack_a(const Product<T>& p, int64_t m0, int64_t rows, int64_t k0, int64_t depth, T* out) {
-  if (!p.transpose_a) {
-    for (int64_t i = 0; i < rows; ++i) {
-      const T* a = p.a + (m0 + i) * p.lda + k0;
-      for (int64_t q = 0; q < depth; ++q) out[i * kStride + q] = a[q];
-    }
     return;
   }
-  for (int64_t i = 0; i < rows; i += MR, out += MR * kStride) {
-    const int64_t height = lesser(MR, rows - i);
-    const T* a = p.a + k0 * p.lda + m0 + i;
-    if (height == MR) {
-      for (int64_t q = 0; q < depth; ++q)
-        for (int l = 0; l < MR; ++l) out[q * MR + l] = a[q * p.lda + l];
-    } else {
-      for (int64_t q = 0; q < depth; ++q)
-        for (int64_t l = 0; l < height; ++l) out[q * MR + l] = a[q * p.lda + l];
+  for (int64_t j = 0; j < x.columns; j += 8)
+    for (int64_t i = 0; i < x.rows; i += 8) {
+      const Matrix<T> block = x.part(i, j, lesser(8, x.rows - i), lesser(8, x.columns - j));
+      T* to = y + i * ldy + j;
+      if (block.rows * block.columns == 64) {
+        transpose_8x8(block.data, x.right, to, ldy);
+        continue;
+      }
+      for (int64_t r = 0; r < block.rows; ++r)
+        for (int64_t l = 0; l < block.columns; ++l) to[r * ldy + l] = block.data[r + l * x.right];
     }
-  }
 }
 
 // --- the tile ---------------------------------------------------------------------------------------
-// R rows x 2 vectors of c. Element (i, q) of packed a is at a[i * RowStep + q * DepthStep].
-template <class V, int R, int RowStep, int DepthStep, class T>
-__attribute__((noinline)) void tile(const T* a, const T* b, int64_t depth, bool from_zero,
-                                    const T* bias, T* c, int64_t ldc) {
-  constexpr int W = V::width;
-  typename V::Vector x[R][2];
+template <class V>
+V vector_of(V (*fma)(V, V, V));
+template <auto Fma, class T>
+constexpr int64_t kPanel = 2 * sizeof(vector_of(Fma)) / sizeof(T);  // columns of a panel and a tile
+
+// R rows of c, of which the first `width` columns exist (Whole: all)
+template <auto Fma, int R, bool Whole, class T>
+__attribute__((noinline)) void tile(int64_t width, const T* a, const T* b, int64_t depth,
+                                    bool from_zero, const T* bias, T* c, int64_t ldc) {
+  using V = decltype(vector_of(Fma));
+  constexpr int64_t W = sizeof(V) / sizeof(T);
+  if constexpr (Whole) width = 2 * W;
+  V x[R][2];
 #pragma GCC unroll 12
-  for (int i = 0; i < R; ++i) {
-    x[i][0] = from_zero ? V::zero() : V::load(c + i * ldc);
-    x[i][1] = from_zero ? V::zero() : V::load(c + i * ldc + W);
-  }
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < 2; ++j)
+      x[i][j] = from_zero ? V{} : load<V>(c + i * ldc + j * W, width - j * W);
 #pragma GCC unroll 2
-  for (int64_t q = 0; q < depth; ++q, b += 2 * W, a += DepthStep) {
-    const auto b0 = V::load(b), b1 = V::load(b + W);
+  for (int64_t q = 0; q < depth; ++q, b += 2 * W) {
+    const V b0 = load<V>(b, W), b1 = load<V>(b + W, W);
 #pragma GCC unroll 12
     for (int i = 0; i < R; ++i) {
-      const auto v = V::broadcast(a + i * RowStep);
-      x[i][0] = V::fma(v, b0, x[i][0]);
-      x[i][1] = V::fma(v, b1, x[i][1]);
+      const V v = a[i * kStride + q] - V{};  // the scalar in every place
+      x[i][0] = Fma(v, b0, x[i][0]);
+      x[i][1] = Fma(v, b1, x[i][1]);
     }
   }
-  if (bias) {
-    const auto b0 = V::load(bias), b1 = V::load(bias + W);
 #pragma GCC unroll 12
-    for (int i = 0; i < R; ++i) x[i][0] = V::add(x[i][0], b0), x[i][1] = V::add(x[i][1], b1);
-  }
-#pragma GCC unroll 12
-  for (int i = 0; i < R; ++i) {
-    V::store(c + i * ldc, x[i][0]);
-    V::store(c + i * ldc + W, x[i][1]);
-  }
-}
-
-template <class V, bool TransposedA, int R, class T>
-void tile_of_rows(int64_t rows, const T* a, const T* b, int64_t depth, bool from_zero,
-                  const T* bias, T* c, int64_t ldc) {
-  if constexpr (R > 0) {
-    if (rows == R) {
-      if constexpr (TransposedA) tile<V, R, 1, V::rows>(a, b, depth, from_zero, bias, c, ldc);
-      else tile<V, R, kStride, 1>(a, b, depth, from_zero, bias, c, ldc);
-    } else {
-      tile_of_rows<V, TransposedA, R - 1>(rows, a, b, depth, from_zero, bias, c, ldc);
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < 2; ++j) {
+      if (bias) x[i][j] += load<V>(bias + j * W, width - j * W);
+      store(x[i][j], c + i * ldc + j * W, width - j * W);
     }
-  }
 }
 
-// A tile that c does not fill to the right: through a padded copy.
-template <class V, bool TransposedA, class T>
-void edge_tile(int64_t rows, int64_t width, const T* a, const T* b, int64_t depth, bool from_zero,
-               const T* bias, T* c, int64_t ldc) {
-  constexpr int NR = 2 * V::width;
-  alignas(64) T copy[V::rows * NR];
-  alignas(64) T padded_bias[NR];
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t l = 0; l < NR; ++l)
-      copy[i * NR + l] = !from_zero && l < width ? c[i * ldc + l] : T(0);
-  for (int64_t l = 0; l < NR; ++l) padded_bias[l] = bias && l < width ? bias[l] : T(0);
-  tile_of_rows<V, TransposedA, V::rows>(rows, a, b, depth, from_zero, bias ? padded_bias : nullptr,
-                                        copy, NR);
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t l = 0; l < width; ++l) c[i * ldc + l] = copy[i * NR + l];
+// The tile of the first R rows, or of as many as there are
+template <auto Fma, int R, class T, class... A>
+void tile_of_rows(int64_t rows, int64_t width, const T* a, A... rest) {
+  if (rows < R) {
+    if constexpr (R > 1) tile_of_rows<Fma, R - 1>(rows, width, a, rest...);
+  } else if (width < kPanel<Fma, T>) {
+    tile<Fma, R, false>(width, a, rest...);
+  } else {
+    tile<Fma, R, true>(width, a, rest...);
+  }
 }
 
 // --- blocks -------------------------------------------------------------------------------------------
-template <class V, bool TransposedA, class T>
-void multiply_block(const Product<T>& p, int64_t m0, int64_t rows, int64_t n0, int64_t columns,
-                    int64_t depth, bool from_zero, bool last, const T* packed_a,
-                    const T* packed_b) {
-  constexpr int MR = V::rows, NR = 2 * V::width;
-  for (int64_t j = 0; j < columns; j += NR) {
-    const int64_t width = lesser(NR, columns - j);
-    const T* b = packed_b + j * depth;
-    const T* bias = last && p.bias ? p.bias + n0 + j : nullptr;
-    for (int64_t i = 0; i < rows; i += MR) {
-      const int64_t height = lesser(MR, rows - i);
-      const T* a = packed_a + i * kStride;
-      T* c = p.c + (m0 + i) * p.ldc + n0 + j;
-      if (width == NR)
-        tile_of_rows<V, TransposedA, MR>(height, a, b, depth, from_zero, bias, c, p.ldc);
-      else edge_tile<V, TransposedA>(height, width, a, b, depth, from_zero, bias, c, p.ldc);
-    }
-  }
-}
-
-template <class V, class T>
-void multiply(const Product<T>& p, int64_t row_begin, int64_t row_end, int64_t column_begin,
-              int64_t column_end, T* scratch) {
-  T* packed_b = scratch;
-  T* packed_a = scratch + kDepth * kColumns;
-  for (int64_t n0 = column_begin; n0 < column_end; n0 += kColumns) {
-    const int64_t columns = lesser(kColumns, column_end - n0);
+template <auto Fma, int R, class T>
+void blocked_product(const Product<T>& p) {
+  using V = decltype(vector_of(Fma));
+  constexpr int64_t P = kPanel<Fma, T>;
+  alignas(64) T packed_a[kRows * kStride];
+  alignas(64) T packed_b[kDepth * kColumns<T>];  // panels [depth][P], the last padded with 0
+  for (int64_t n0 = 0; n0 < p.c.columns; n0 += kColumns<T>) {
+    const int64_t columns = lesser(kColumns<T>, p.c.columns - n0);
     int64_t k0 = 0;
     do {  // once at least: with k = 0 the product is the bias alone
-      const int64_t depth = lesser(kDepth, p.k - k0);
-      const bool from_zero = k0 == 0 && !p.accumulate, last = k0 + depth == p.k;
-      pack_b<2 * V::width>(p, k0, depth, n0, columns, packed_b);
-      for (int64_t m0 = row_begin; m0 < row_end; m0 += kRows) {
-        const int64_t rows = lesser(kRows, row_end - m0);
-        pack_a<V::rows>(p, m0, rows, k0, depth, packed_a);
-        if (p.transpose_a)
-          multiply_block<V, true>(p, m0, rows, n0, columns, depth, from_zero, last, packed_a,
-                                  packed_b);
-        else
-          multiply_block<V, false>(p, m0, rows, n0, columns, depth, from_zero, last, packed_a,
-                                   packed_b);
+      const int64_t depth = lesser(kDepth, p.a.columns - k0);
+      const bool from_zero = k0 == 0 && !p.accumulate, last = k0 + depth == p.a.columns;
+      for (int64_t j = 0; j < columns; j += P) {
+        T* panel = packed_b + j * depth;
+        if (columns - j < P)
+          for (int64_t l = 0; l < depth * P; ++l) panel[l] = 0;
+        pack<V>(p.b.part(k0, n0 + j, depth, lesser(P, columns - j)), panel, P);
+      }
+      for (int64_t m0 = 0; m0 < p.c.rows; m0 += kRows) {
+        const int64_t rows = lesser(kRows, p.c.rows - m0);
+        pack<V>(p.a.part(m0, k0, rows, depth), packed_a, kStride);
+        for (int64_t j = 0; j < columns; j += P)
+          for (int64_t i = 0; i < rows; i += R)
+            tile_of_rows<Fma, R, T>(rows - i, columns - j, packed_a + i * kStride,
+                                    packed_b + j * depth, depth, from_zero,
+                                    last && p.bias ? p.bias + n0 + j : nullptr,
+                                    p.c.data + (m0 + i) * p.c.down + n0 + j, p.c.down);
       }
       k0 += depth;
-    } while (k0 < p.k);
+    } while (k0 < p.a.columns);
   }
-}
-
-template <class V, class T>
-constexpr GemmIsa<T> isa_of() {
-  return {int64_t(sizeof(T)) * (kDepth * kColumns + kRows * kStride), kColumns, &multiply<V, T>};
 }
 
 }  // namespace

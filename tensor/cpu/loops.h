@@ -1,8 +1,10 @@
-// What the CPU kernels share: parallel elementwise loops, row sums in a fixed order, rows and columns.
+// What the CPU kernels share: loops over elements and rows on all threads, sums of rows in a fixed order.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "tensor/kernels.h"
 #include "tensor/parallel.h"
@@ -19,7 +21,7 @@ inline int64_t rows_of(const Tensor& x) {
   return n;
 }
 
-// Every tensor must hold n elements. Small kernels run often: the message is put together when needed.
+// Small kernels run often: the message is put together when needed.
 template <class... Tensors>
 void check_numel(const char* kernel, int64_t n, const Tensors&... tensors) {
   for (const Tensor* x : {&tensors...})
@@ -27,6 +29,7 @@ void check_numel(const char* kernel, int64_t n, const Tensors&... tensors) {
       throw Error(concat(kernel, ": expected ", n, " elements, got ", to_string(x->shape())));
 }
 
+// --- loops ------------------------------------------------------------------------------------------
 // f(i) for i in [begin, end). Iterations are independent, even when an output is also an input: GCC
 // may vectorise without looking for overlap. The local copy keeps f's constants in registers.
 template <class F>
@@ -35,24 +38,14 @@ inline void vector_loop(int64_t begin, int64_t end, const F& f) {
 #pragma GCC ivdep
   for (int64_t i = begin; i < end; ++i) g(i);
 }
+// f(i) for n elements on all threads
 template <class F>
-void each_element(int64_t n, const F& f) {
+void element_loop(int64_t n, const F& f) {
   parallel_for(n, kGrain, [&](int64_t begin, int64_t end) { vector_loop(begin, end, f); });
 }
-// y[i] = f(x[i]...), in f32 or f64; y may be one of x
-template <class F, class... Tensors>
-void map_elements(const char* kernel, Tensor& y, const F& f, const Tensors&... x) {
-  check_numel(kernel, y.numel(), x...);
-  FLOAT_DISPATCH(y.dtype(), T, {
-    const auto apply = [f, py = y.data<T>()](const auto*... px) {
-      return [f, py, px...](int64_t i) { py[i] = f(px[i]...); };
-    };
-    each_element(y.numel(), apply(x.template data<T>()...));
-  });
-}
-// f(i) for every row, rows dealt to threads
+// f(i) for every row on all threads
 template <class F>
-void each_row(int64_t rows, int64_t columns, const F& f) {
+void row_loop(int64_t rows, int64_t columns, const F& f) {
   const int64_t grain = std::max<int64_t>(kGrain / std::max<int64_t>(columns, 1), 1);
   parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) f(i);
@@ -61,38 +54,67 @@ void each_row(int64_t rows, int64_t columns, const F& f) {
 // f(begin, end) on ranges of columns: for sums over rows, which each thread walks in order
 template <class F>
 void column_ranges(int64_t rows, int64_t columns, const F& f) {
-  const int64_t grain = std::max<int64_t>(kGrain / std::max<int64_t>(rows, 1), 64);
-  parallel_for(columns, grain, f);
+  parallel_for(columns, std::max<int64_t>(kGrain / std::max<int64_t>(rows, 1), 64), f);
 }
 
-// sums[target(i)] += x[i], rows i of x [n, c] ascending; a negative target: no row
-template <class T, class F>
-void add_rows(const T* x, int64_t n, int64_t c, T* sums, const F& target) {
-  column_ranges(n, c, [=](int64_t begin, int64_t end) {
-    for (int64_t i = 0; i < n; ++i) {
-      if (target(i) < 0) continue;
-      const T* row = x + i * c;
-      T* sum = sums + target(i) * c;
-      vector_loop(begin, end, [=](int64_t j) { sum[j] += row[j]; });
+// --- kernels as functions of elements and rows --------------------------------------------------------
+// Tensor arguments, all f32 or all f64. each_row passes row i of a plain tensor, element i of one(x), and
+// the start of whole(x), which may have any size. An output may be one of the inputs.
+struct Argument {
+  Argument(const Tensor& x, int64_t elements_per_row = kColumns)
+      : tensor(x), step(elements_per_row) {}
+  const Tensor& tensor;
+  int64_t step;
+  static constexpr int64_t kColumns = -1;
+};
+inline Argument one(const Tensor& x) { return {x, 1}; }
+inline Argument whole(const Tensor& x) { return {x, 0}; }
+
+// f(pointers...) to the arguments' first elements
+template <size_t N, class F>
+void with_pointers(const char* kernel, const Argument (&x)[N], const F& f) {
+  with_float(kernel, x[0].tensor.dtype(), [&](auto type) {
+    [&]<size_t... K>(std::index_sequence<K...>) {
+      f(x[K].tensor.template data<decltype(type)>()...);
     }
+    (std::make_index_sequence<N>());
+  });
+}
+// f(elements...), by reference, of tensors of one size
+template <size_t N, class F>
+void each_element(const char* kernel, const Argument (&x)[N], const F& f) {
+  const int64_t n = x[0].tensor.numel();
+  for (const Argument& a : x) check_numel(kernel, n, a.tensor);
+  with_pointers(kernel, x, [&](auto*... p) { element_loop(n, [=](int64_t i) { f(p[i]...); }); });
+}
+// f(i, columns, pointers...) for the rows i of x[0]
+template <size_t N, class F>
+void each_row(const char* kernel, const Argument (&x)[N], const F& f) {
+  const int64_t n = rows_of(x[0].tensor), c = columns_of(x[0].tensor);
+  std::array<int64_t, N> step;
+  for (size_t k = 0; k < N; ++k) {
+    step[k] = x[k].step == Argument::kColumns ? c : x[k].step;
+    if (step[k]) check_numel(kernel, n * step[k], x[k].tensor);
+  }
+  with_float(kernel, x[0].tensor.dtype(), [&](auto type) {
+    [&]<size_t... K>(std::index_sequence<K...>) {
+      const std::array p = {x[K].tensor.template data<decltype(type)>()...};
+      row_loop(n, c, [=](int64_t i) { f(i, c, (p[K] + i * step[K])...); });
+    }
+    (std::make_index_sequence<N>());
   });
 }
 
-// Row sums: term j goes to lane j % 16, and the lanes are added in a fixed tree. The order is part of
-// the source, so it is the same on every instruction set, and each lane is a vector element.
+// --- sums of rows -------------------------------------------------------------------------------------
+// Term j goes to lane j % 16, and the lanes are added in a fixed tree. The order is part of the source,
+// so it is the same on every instruction set, and each lane is a vector element.
 inline constexpr int kLanes = 16;
-template <class T>
-inline T lane_tree(T* lane) {
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int l = 0; l < width; ++l) lane[l] += lane[l + width];
-  return lane[0];
-}
-template <class T, class F>
-inline T row_sum(int64_t n, const F& f) {
+template <class F>
+inline auto row_sum(int64_t n, const F& f) {
+  using T = decltype(f(0));
   constexpr int64_t kBlock = 256;
   const F g = f;
-  alignas(64) T lane[kLanes] = {};
-  alignas(64) T term[kBlock];
+  alignas(64) T lane[kLanes] = {}, term[kBlock];
   for (int64_t j0 = 0; j0 < n; j0 += kBlock) {
     const int64_t m = std::min(kBlock, n - j0), whole = m / kLanes * kLanes;
 #pragma GCC ivdep
@@ -101,7 +123,9 @@ inline T row_sum(int64_t n, const F& f) {
       for (int l = 0; l < kLanes; ++l) lane[l] += term[j + l];
     for (int64_t j = whole; j < m; ++j) lane[j - whole] += term[j];
   }
-  return lane_tree(lane);
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int l = 0; l < width; ++l) lane[l] += lane[l + width];
+  return lane[0];
 }
 template <class T>
 inline T row_max(const T* x, int64_t n) {  // -inf for an empty row
@@ -114,26 +138,27 @@ inline T row_max(const T* x, int64_t n) {  // -inf for an empty row
   return *std::max_element(lane, lane + kLanes);
 }
 
+// --- softmax of a row -----------------------------------------------------------------------------------
 // y = softmax(x), y may be x; a row of -inf gives zeros
 template <class T>
 inline void softmax_row(const T* x, T* y, int64_t n) {
   const T top = row_max(x, n);
   if (top == -std::numeric_limits<T>::infinity()) return void(std::fill(y, y + n, T(0)));
   vector_loop(0, n, [=](int64_t j) { y[j] = vmath::exp(x[j] - top); });
-  const T inverse = T(1) / row_sum<T>(n, [=](int64_t j) { return y[j]; });
+  const T inverse = T(1) / row_sum(n, [=](int64_t j) { return y[j]; });
   vector_loop(0, n, [=](int64_t j) { y[j] *= inverse; });
+}
+// dx = y * (dy - sum(dy * y)), dx may be dy
+template <class T>
+inline void softmax_row_backward(const T* y, const T* dy, T* dx, int64_t n) {
+  const T dot = row_sum(n, [=](int64_t j) { return dy[j] * y[j]; });
+  vector_loop(0, n, [=](int64_t j) { dx[j] = y[j] * (dy[j] - dot); });
 }
 // log sum_j e^x_j
 template <class T>
 inline T log_sum_exp(const T* x, int64_t n) {
   const T top = row_max(x, n);
-  return top + vmath::log(row_sum<T>(n, [=](int64_t j) { return vmath::exp(x[j] - top); }));
-}
-// dx = y * (dy - sum(dy * y)), dx may be dy
-template <class T>
-inline void softmax_row_backward(const T* y, const T* dy, T* dx, int64_t n) {
-  const T dot = row_sum<T>(n, [=](int64_t j) { return dy[j] * y[j]; });
-  vector_loop(0, n, [=](int64_t j) { dx[j] = y[j] * (dy[j] - dot); });
+  return top + vmath::log(row_sum(n, [=](int64_t j) { return vmath::exp(x[j] - top); }));
 }
 
 }  // namespace switchyard::cpu

@@ -1,20 +1,20 @@
-// Matrix products over threads. The work is laid out on one line: product by product, column block by
-// column block, row by row, each row as long as its k. Every thread takes an equal stretch of the line,
-// so that many small experts, one big expert and a tall matrix all keep every thread busy.
-#include "tensor/cpu/matmul.h"
-
+// Matrix products over threads; grouped products multiply the rows of every expert, sorted by expert.
+// The work is laid out on one line: product by product, column block by column block, row by row. Every
+// thread takes an equal stretch of the line, in one parallel region, so that many small experts, one big
+// expert and a tall matrix all keep every thread busy. The output is cut, never k.
+// The instruction set is AVX-512 where the CPU has it, else AVX2; SWITCHYARD_ISA=avx2|avx512 chooses (for
+// tests: both give the same bits).
 #include <cstdlib>
 #include <string>
 
 #include "tensor/cpu/loops.h"
+#include "tensor/cpu/product.h"
 
 namespace switchyard::cpu {
 namespace {
 
 bool choose_avx512() {
-  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512vl") &&
-                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
+  const bool has_avx512 = __builtin_cpu_supports("x86-64-v4");
   const char* wanted = std::getenv("SWITCHYARD_ISA");
   const std::string isa = wanted ? wanted : "";
   user_check(isa.empty() || isa == "avx2" || isa == "avx512",
@@ -25,82 +25,122 @@ bool choose_avx512() {
 }
 
 template <class T>
-const GemmIsa<T>& gemm_isa() {
+Multiply<T> chosen_multiply() {
   static const bool avx512 = choose_avx512();
-  if constexpr (std::is_same_v<T, float>) return avx512 ? kAvx512F32 : kAvx2F32;
+  if constexpr (sizeof(T) == 4) return avx512 ? kAvx512F32 : kAvx2F32;
   else return avx512 ? kAvx512F64 : kAvx2F64;
 }
 
-// Per-thread memory for packed blocks; not a tensor, so not from the allocator and its counters
 template <class T>
-T* scratch() {
-  struct alignas(64) CacheLine {
-    std::byte bytes[64];
-  };
-  thread_local std::vector<CacheLine> memory(gemm_isa<T>().scratch_bytes / sizeof(CacheLine));
-  return reinterpret_cast<T*>(memory.data());
+void multiply_all(const std::vector<Product<T>>& products) {
+  const Multiply<T> multiply = chosen_multiply<T>();
+  const int64_t threads = num_threads();  // the caller's: workers know nothing of it
+  int64_t total = 0;                      // the line's length: multiplications
+  for (const auto& p : products)
+    total += p.c.rows * p.c.columns * std::max<int64_t>(p.a.columns, 1);
+  // At least 2^19 multiplications (about 10 us) for each thread, or waking it does not pay.
+  parallel_for(total, 1 << 19, [&](int64_t begin, int64_t end) {
+    int64_t at = 0;  // position on the line
+    for (const auto& [a, b, c, bias, accumulate] : products) {
+      // Few rows and many columns: narrow blocks, so that each thread has columns of its own to pack.
+      const int64_t block = c.rows >= 64 * threads
+                                ? c.columns
+                                : std::clamp<int64_t>(c.columns / threads / 32 * 32, 32, 256);
+      for (int64_t j = 0; j < c.columns; j += block) {
+        const int64_t width = std::min(block, c.columns - j);
+        const int64_t row = width * std::max<int64_t>(a.columns, 1);  // a row's stretch
+        // It belongs to the thread in whose stretch it starts.
+        const int64_t first = std::clamp<int64_t>((begin - at + row - 1) / row, 0, c.rows);
+        const int64_t last = std::clamp<int64_t>((end - at + row - 1) / row, 0, c.rows);
+        if (first < last)
+          multiply({a.part(first, 0, last - first, a.columns), b.part(0, j, b.rows, width),
+                    c.part(first, j, last - first, width), bias ? bias + j : nullptr, accumulate});
+        at += c.rows * row;
+      }
+    }
+  });
+}
+
+// All dimensions but the last together count rows.
+template <class T>
+Matrix<T> matrix(const Tensor& x, bool transposed = false) {
+  const Matrix<T> stored{x.data<T>(), rows_of(x), columns_of(x), columns_of(x)};
+  return transposed ? stored.transposed() : stored;
+}
+
+// The offsets [G+1] of groups, which must rise from 0 to n
+const int64_t* checked_offsets(const char* kernel, const Tensor& offsets, int64_t groups,
+                               int64_t n) {
+  check_numel(kernel, groups + 1, offsets);
+  const int64_t* o = offsets.data<int64_t>();
+  if (o[0] != 0 || o[groups] != n || !std::is_sorted(o, o + groups + 1))
+    throw Error(concat(kernel, ": offsets do not rise from 0 to ", n));
+  return o;
 }
 
 }  // namespace
 
 template <class T>
 void multiply_here(const Product<T>& p) {
-  if (p.m && p.n) gemm_isa<T>().multiply(p, 0, p.m, 0, p.n, scratch<T>());
-}
-
-template <class T>
-void multiply_all(const std::vector<Product<T>>& products) {
-  const GemmIsa<T>& isa = gemm_isa<T>();
-  const int64_t threads = num_threads();  // the caller's: workers know nothing of it
-  // Few rows and many columns: narrow blocks, so that each thread finds columns of its own to pack.
-  const auto block_of = [&](const Product<T>& p) {
-    return p.m >= 64 * threads ? std::max<int64_t>(p.n, 1)
-                               : std::clamp<int64_t>(p.n / threads / 32 * 32, 32, isa.column_block);
-  };
-  const auto length_of = [](const Product<T>& p) { return std::max<int64_t>(p.k, 1); };
-  int64_t total = 0, multiplications = 0;
-  for (const auto& p : products) {
-    total += (p.n + block_of(p) - 1) / block_of(p) * p.m * length_of(p);
-    multiplications += p.m * p.n * length_of(p);
-  }
-  // At least 2^19 multiplications (about 10 us) for each thread, or waking it does not pay.
-  const int64_t grain = int64_t(double(total) * (1 << 19) / double(multiplications + 1)) + 1;
-  parallel_for(total, grain, [&](int64_t begin, int64_t end) {
-    int64_t at = 0;  // position on the line
-    for (const auto& p : products) {
-      const int64_t block = block_of(p), length = length_of(p);
-      for (int64_t column = 0; column < p.n && at < end; column += block) {
-        // A row belongs to the thread in whose stretch it starts.
-        const auto row_at = [&](int64_t position) {
-          return std::clamp<int64_t>((position - at + length - 1) / length, 0, p.m);
-        };
-        const int64_t first = row_at(begin), last = row_at(end);
-        if (first < last)
-          isa.multiply(p, first, last, column, std::min(column + block, p.n), scratch<T>());
-        at += p.m * length;
-      }
-    }
-  });
+  chosen_multiply<T>()(p);
 }
 template void multiply_here(const Product<float>&);
 template void multiply_here(const Product<double>&);
-template void multiply_all(const std::vector<Product<float>>&);
-template void multiply_all(const std::vector<Product<double>>&);
 
 void matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
             const Tensor& bias, bool accumulate, Tensor& c) {
   check(a.rank() == 2 && b.rank() == 2 && c.rank() == 2, "matmul: needs matrices");
-  const int64_t m = a.dim(transpose_a ? 1 : 0), k = a.dim(transpose_a ? 0 : 1);
-  const int64_t n = b.dim(transpose_b ? 0 : 1);
-  if (b.dim(transpose_b ? 1 : 0) != k || c.dim(0) != m || c.dim(1) != n)
-    throw Error(concat("matmul: ", to_string(a.shape()), transpose_a ? "^T" : "", " x ",
-                       to_string(b.shape()), transpose_b ? "^T" : "", " into ",
-                       to_string(c.shape())));
+  const int64_t m = a.dim(transpose_a), k = a.dim(!transpose_a), n = c.dim(1);
+  check_numel("matmul", k * n, b);
+  check_numel("matmul", m * n, c);
   if (bias.defined()) check_numel("matmul: bias", n, bias);
   FLOAT_DISPATCH(a.dtype(), T, {
-    multiply_all<T>({{m, n, k, a.data<T>(), a.dim(1), transpose_a, b.data<T>(), b.dim(1),
-                      transpose_b, c.data<T>(), n, bias.data<T>(), accumulate}});
+    multiply_all<T>({{matrix<T>(a, transpose_a), matrix<T>(b, transpose_b), matrix<T>(c),
+                      bias.data<T>(), accumulate}});
   });
+}
+
+void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, bool transpose_w,
+                    const Tensor& bias, Tensor& y) {
+  check(w.rank() == 3, "grouped_matmul: needs w of rank 3");
+  const int64_t n = rows_of(x), groups = w.dim(0);
+  const int64_t k = w.dim(transpose_w ? 2 : 1), m = w.dim(transpose_w ? 1 : 2);
+  check_numel("grouped_matmul", n * k, x);
+  check_numel("grouped_matmul", n * m, y);
+  if (bias.defined()) check_numel("grouped_matmul: bias", groups * m, bias);
+  const int64_t* o = checked_offsets("grouped_matmul", offsets, groups, n);
+  FLOAT_DISPATCH(x.dtype(), T, {
+    std::vector<Product<T>> products;
+    for (int64_t g = 0; g < groups; ++g)
+      products.push_back(
+          {matrix<T>(x.slice(o[g], o[g + 1])), matrix<T>(w.slice(g, g + 1), transpose_w),
+           matrix<T>(y.slice(o[g], o[g + 1])), bias.defined() ? bias.data<T>() + g * m : nullptr});
+    multiply_all(products);
+  });
+}
+
+void grouped_matmul_dw(const Tensor& dy, const Tensor& x, const Tensor& offsets, Tensor& dw) {
+  const int64_t n = rows_of(x), groups = dw.dim(0), m = columns_of(dy), k = columns_of(x);
+  check_numel("grouped_matmul_dw", n * m, dy);
+  check_numel("grouped_matmul_dw", groups * m * k, dw);
+  const int64_t* o = checked_offsets("grouped_matmul_dw", offsets, groups, n);
+  FLOAT_DISPATCH(x.dtype(), T, {
+    std::vector<Product<T>> products;
+    for (int64_t g = 0; g < groups; ++g)
+      products.push_back({matrix<T>(dy.slice(o[g], o[g + 1]), true),
+                          matrix<T>(x.slice(o[g], o[g + 1])), matrix<T>(dw.slice(g, g + 1))});
+    multiply_all(products);
+  });
+}
+
+void grouped_sum_rows(const Tensor& x, const Tensor& offsets, Tensor& y) {
+  const int64_t groups = rows_of(y), n = rows_of(x);
+  const int64_t* o = checked_offsets("grouped_sum_rows", offsets, groups, n);
+  const Tensor group = Tensor::empty({n}, DType::I64);  // of each row
+  for (int64_t g = 0; g < groups; ++g)
+    std::fill(group.data<int64_t>() + o[g], group.data<int64_t>() + o[g + 1], g);
+  fill(0.0, y);
+  scatter_add_rows(x, group, y);
 }
 
 }  // namespace switchyard::cpu

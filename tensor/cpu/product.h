@@ -1,36 +1,36 @@
-// A matrix product on raw memory, and the table of functions that an instruction set provides for it.
-// This header stays free of the standard library: gemm_avx512.cpp includes it (see there).
+// Matrices in memory and their product. This header stays free of the standard library, and its functions
+// are always inlined: gemm_avx512.cpp includes it (see there).
 #pragma once
 #include <cstdint>
 
 namespace switchyard::cpu {
 
-// c [m, n] = op(a) [m, k] op(b) [k, n] + bias [n]; leading dimensions count elements between rows
+// Element (i, j) is at data[i * down + j * right]: right is 1, or down is in a transposed view.
+template <class T>
+struct Matrix {
+  T* data;
+  int64_t rows, columns, down, right = 1;
+
+  Matrix transposed() const { return {data, columns, rows, right, down}; }
+  [[gnu::always_inline]] Matrix part(int64_t row, int64_t column, int64_t m, int64_t n) const {
+    return {data + row * down + column * right, m, n, down, right};
+  }
+};
+
+// c [m, n] = a [m, k] b [k, n] + bias [n]; c is not transposed
 template <class T>
 struct Product {
-  int64_t m = 0, n = 0, k = 0;
-  const T* a = nullptr;
-  int64_t lda = 0;
-  bool transpose_a = false;  // a is [k, m]
-  const T* b = nullptr;
-  int64_t ldb = 0;
-  bool transpose_b = false;  // b is [n, k]
-  T* c = nullptr;
-  int64_t ldc = 0;
-  const T* bias = nullptr;  // or nullptr
+  Matrix<T> a, b, c;
+  const T* bias = nullptr;
   bool accumulate = false;  // c += ...
 };
 
 template <class T>
-struct GemmIsa {
-  int64_t scratch_bytes;  // packed blocks of a and b; 64-byte aligned, one for each thread
-  int64_t column_block;   // columns of c that share one packed block of b
-  // The part of the product in rows [row_begin, row_end) and columns [column_begin, column_end)
-  void (*multiply)(const Product<T>& p, int64_t row_begin, int64_t row_end, int64_t column_begin,
-                   int64_t column_end, T* scratch);
-};
+void multiply_here(const Product<T>& product);  // on the calling thread
 
-extern const GemmIsa<float> kAvx2F32, kAvx512F32;
-extern const GemmIsa<double> kAvx2F64, kAvx512F64;
+template <class T>
+using Multiply = void (*)(const Product<T>&);
+extern const Multiply<float> kAvx2F32, kAvx512F32;
+extern const Multiply<double> kAvx2F64, kAvx512F64;
 
 }  // namespace switchyard::cpu

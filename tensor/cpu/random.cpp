@@ -21,27 +21,25 @@ inline float normal_quantile(float u) {
 }  // namespace
 
 void random_uniform(RandomStream r, int64_t first_index, double lo, double hi, Tensor& y) {
-  FLOAT_DISPATCH(y.dtype(), T, {
-    draw_all(r, uint64_t(first_index), y.numel(),
-             [py = y.data<T>(), low = T(lo), width = T(hi - lo)](int64_t i, uint32_t bits) {
-               py[i] = std::fma(width, T(unit_float(bits)), low);
-             });
+  with_pointers("random_uniform", {y}, [&]<class T>(T* p) {
+    draw_rows(r, uint64_t(first_index), Tensor(), y, [=](int64_t i, uint32_t bits) {
+      p[i] = std::fma(T(hi - lo), T(unit_float(bits)), T(lo));
+    });
   });
 }
 
 void random_normal(RandomStream r, int64_t first_index, double stddev, Tensor& y) {
-  FLOAT_DISPATCH(y.dtype(), T, {
-    draw_all(r, uint64_t(first_index), y.numel(),
-             [py = y.data<T>(), s = T(stddev)](int64_t i, uint32_t bits) {
-               py[i] = s * T(normal_quantile(open_unit_float(bits)));
-             });
+  with_pointers("random_normal", {y}, [&]<class T>(T* p) {
+    draw_rows(r, uint64_t(first_index), Tensor(), y, [=](int64_t i, uint32_t bits) {
+      p[i] = T(stddev) * T(normal_quantile(open_unit_float(bits)));
+    });
   });
 }
 
 void random_gumbel(RandomStream r, const Tensor& row_ids, Tensor& y) {
-  FLOAT_DISPATCH(y.dtype(), T, {
-    draw_rows(r, row_ids, y, [py = y.data<T>()](int64_t i, uint32_t bits) {
-      py[i] = -vmath::log(-vmath::log(T(open_unit_float(bits))));
+  with_pointers("random_gumbel", {y}, [&]<class T>(T* p) {
+    draw_rows(r, 0, row_ids, y, [=](int64_t i, uint32_t bits) {
+      p[i] = -vmath::log(-vmath::log(T(open_unit_float(bits))));
     });
   });
 }
@@ -49,7 +47,8 @@ void random_gumbel(RandomStream r, const Tensor& row_ids, Tensor& y) {
 void dropout(const Tensor& x, const Tensor& row_ids, RandomStream r, double p, Tensor& y) {
   check_numel("dropout", x.numel(), y);
   if (!(p >= 0 && p < 1)) throw Error(concat("dropout: probability ", p, " outside of [0, 1)"));
-  FLOAT_DISPATCH(x.dtype(), T, { draw_rows(r, row_ids, y, drop<T>(x.data<T>(), y.data<T>(), p)); });
+  with_pointers("dropout", {x, y},
+                [&](auto* px, auto* py) { draw_rows(r, 0, row_ids, y, drop(px, py, p)); });
 }
 
 }  // namespace switchyard::cpu

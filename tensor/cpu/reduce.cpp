@@ -10,60 +10,45 @@ namespace {
 constexpr int64_t kBlock = 4096;
 
 // sums[b] = sum of f(x[i]) in f64 over block b
-template <class T, class F>
-void block_sums(const T* x, int64_t n, double* sums, const F& f) {
-  parallel_for((n + kBlock - 1) / kBlock, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const T* block = x + b * kBlock;
-      sums[b] = row_sum<double>(std::min(kBlock, n - b * kBlock),
-                                [=](int64_t j) { return f(double(block[j])); });
-    }
+template <class F>
+void block_sums(const char* kernel, const Tensor& x, double* sums, const F& f) {
+  with_pointers(kernel, {x}, [&, n = x.numel()](auto* x) {
+    row_loop((n + kBlock - 1) / kBlock, kBlock / 2, [=](int64_t b) {
+      sums[b] = row_sum(std::min(kBlock, n - b * kBlock),
+                        [=, block = x + b * kBlock](int64_t j) { return f(double(block[j])); });
+    });
   });
 }
 
 }  // namespace
 
 void row_dot(const Tensor& a, const Tensor& b, Tensor& y) {
-  const int64_t n = rows_of(a), c = columns_of(a);
-  check_numel("row_dot", n * c, b), check_numel("row_dot", n, y);
-  FLOAT_DISPATCH(a.dtype(), T, {
-    each_row(n, c, [=, pa = a.data<T>(), pb = b.data<T>(), py = y.data<T>()](int64_t i) {
-      py[i] = row_sum<T>(c, [=](int64_t j) { return pa[i * c + j] * pb[i * c + j]; });
-    });
+  each_row("row_dot", {a, b, one(y)}, [](int64_t, int64_t c, auto* a, auto* b, auto* y) {
+    *y = row_sum(c, [=](int64_t j) { return a[j] * b[j]; });
   });
 }
 
 void sum_rows(const Tensor& x, Tensor& y) {
-  const int64_t n = rows_of(x), c = columns_of(x);
-  check_numel("sum_rows", c, y);
-  FLOAT_DISPATCH(x.dtype(), T,
-                 { add_rows<T>(x.data<T>(), n, c, y.data<T>(), [](int64_t) { return 0; }); });
+  scatter_add_rows(x, Tensor::zeros({rows_of(x)}, DType::I64), y);  // all to row 0
 }
 
 void sum_all(const Tensor& x, Tensor& y) {
-  check_numel("sum_all", 1, y);
   std::vector<double> sums((x.numel() + kBlock - 1) / kBlock);
-  FLOAT_DISPATCH(x.dtype(), T,
-                 { block_sums(x.data<T>(), x.numel(), sums.data(), [](double v) { return v; }); });
+  block_sums("sum_all", x, sums.data(), [](double v) { return v; });
+  check_numel("sum_all", 1, y);
   *y.data<double>() = std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 void squared_norm_blocks(const Tensor& x, Tensor& y) {
   check_numel("squared_norm_blocks", (x.numel() + kBlock - 1) / kBlock, y);
-  FLOAT_DISPATCH(x.dtype(), T, {
-    block_sums(x.data<T>(), x.numel(), y.data<double>(), [](double v) { return v * v; });
-  });
+  block_sums("squared_norm_blocks", x, y.data<double>(), [](double v) { return v * v; });
 }
 
 void argmax_rows(const Tensor& x, Tensor& y) {
-  const int64_t n = rows_of(x), c = columns_of(x);
-  check_numel("argmax_rows", n, y);
-  check(c > 0 || n == 0, "argmax_rows: rows without elements");
-  FLOAT_DISPATCH(x.dtype(), T, {
-    each_row(n, c, [=, px = x.data<T>(), py = y.data<int64_t>()](int64_t i) {
-      const T* row = px + i * c;
-      py[i] = std::max_element(row, row + c) - row;  // the first of equals
-    });
+  check_numel("argmax_rows", rows_of(x), y);
+  check(columns_of(x) > 0 || y.numel() == 0, "argmax_rows: rows without elements");
+  each_row("argmax_rows", {x}, [top = y.data<int64_t>()](int64_t i, int64_t c, auto* x) {
+    top[i] = std::max_element(x, x + c) - x;  // the first of equals
   });
 }
 

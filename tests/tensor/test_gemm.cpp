@@ -1,7 +1,7 @@
 // Matrix products against a naive fma loop, bit for bit: the chain over k is the definition.
 #include <gtest/gtest.h>
 
-#include "tensor/cpu/matmul.h"
+#include "tensor/cpu/product.h"
 #include "tests/tensor/random_tensor.h"
 
 namespace switchyard {
@@ -123,11 +123,10 @@ TEST(Matmul, InstructionSetsAgree) {
   if (!__builtin_cpu_supports("avx512f")) GTEST_SKIP() << "this CPU has no AVX-512";
   const Tensor a = random_tensor({250, 300}, 1), b = random_tensor({271, 300}, 2);
   Tensor c = Tensor::empty({250, 271}), d = Tensor::empty({250, 271});
-  const auto run = [&](const cpu::GemmIsa<float>& isa, Tensor& out) {
-    const Tensor scratch = Tensor::empty({isa.scratch_bytes}, DType::U8);
-    isa.multiply({250, 271, 300, a.data<float>(), 300, false, b.data<float>(), 300, true,
-                  out.data<float>(), 271},
-                 0, 250, 0, 271, reinterpret_cast<float*>(scratch.raw()));
+  const auto run = [&](cpu::Multiply<float> multiply, Tensor& out) {
+    multiply({{a.data<float>(), 250, 300, 300},
+              {b.data<float>(), 300, 271, 1, 300},
+              {out.data<float>(), 250, 271, 271}});
   };
   run(cpu::kAvx2F32, c), run(cpu::kAvx512F32, d);
   EXPECT_TRUE(same_bits(c, d));
