@@ -26,7 +26,7 @@ ResumePoint find_resume_point(TrainConfig& config) {
   from.folder = found.folder, from.notes = found.warnings;
   if (from.folder.empty()) return from;
   from.resume = !config.resume.empty();
-  from.config = Checkpoint(from.folder, false).config();
+  from.config = open_checkpoint(from.folder, false).read_bytes("/config");
   return from;
 }
 

@@ -21,67 +21,51 @@ void TrainState::load(TrainTask& task) {
   const std::vector<NamedParam> params = parameters(task.model());
   optimizer.set_parameters(params);
   if (from_.folder.empty()) return;
-  const Checkpoint checkpoint(from_.folder, false);  // verified when it was found
-  std::vector<CheckpointEntry> entries = model_entries(params);
-  if (!from_.resume) {
-    checkpoint.load(entries);
-    return;
-  }
-  const std::vector<CheckpointEntry> slots = optimizer_entries(params, optimizer);
-  entries.insert(entries.end(), slots.begin(), slots.end());
-  checkpoint.load(entries);
-  take_steps(slots, optimizer);
-  const Attributes state = checkpoint.state();
-  update = saved_update_ = checkpoint.update();
+  load_checkpoint(from_.folder, checkpoint_entries(params, from_.resume ? &optimizer : nullptr));
+  if (!from_.resume) return;
+  const Attributes state = open_checkpoint(from_.folder, false).attrs("/state");
+  update = saved_update_ = std::get<int64_t>(state.at("update"));
   best_metric = std::get<double>(state.at("best_metric"));
   task.set_data_state(nlohmann::json::parse(std::get<std::string>(state.at("data"))));
 }
 
 Snapshot TrainState::snapshot(TrainTask& task) {
-  const std::vector<NamedParam> params = parameters(task.model());
   Snapshot s;
   s.update = update;
-  s.tensors = model_entries(params);
-  const std::vector<CheckpointEntry> slots = optimizer_entries(params, optimizer);
-  s.tensors.insert(s.tensors.end(), slots.begin(), slots.end());
+  s.tensors = checkpoint_entries(parameters(task.model()), &optimizer);
   s.state = {{"update", update},
              {"best_metric", best_metric},
              {"data", task.data_state().dump()},
              {"seed", config_.seed},
              {"ranks", int64_t(runtime_.world.size())}};
   s.config = config_toml_;
-  s.assets["tokenizer"] = task.tokenizer_model();
+  s.tokenizer = task.tokenizer_model();
   s.vocabulary = task.vocabulary();
   return s;
 }
 
 void TrainState::save(TrainTask& task, bool final_save) {
   if (!writer_) return;
-  if (const auto earlier = writer_->wait()) report(*earlier);
-  std::optional<SaveResult> result;
+  if (writer_->in_flight()) finish(false);
   if (saved_update_ != update || new_best) {
-    saved_update_ = -1;
-    result = writer_->begin(snapshot(task), new_best);
-    if (!result && final_save) result = writer_->wait();
+    writer_->begin(snapshot(task), new_best);
+    saved_update_ = update;
+    new_best = false;
+    if (final_save || !config_.async_write) finish(final_save);
   }
-  new_best = false;
-  if (!result) return;
-  if (final_save && !result->saved)
-    throw UserError("the last checkpoint could not be written: " + result->message);
-  report(*result);
 }
 
 void TrainState::poll(int64_t ranks_done) {
-  if (writer_ && writer_->in_flight() && ranks_done == runtime_.world.size())
-    report(writer_->finish());
+  if (writer_ && writer_->in_flight() && ranks_done == runtime_.world.size()) finish(false);
 }
 
-void TrainState::report(const SaveResult& result) {
-  if (result.saved) saved_update_ = update;
-  else ++failed_saves_;
-  if (!result.message.empty() && runtime_.world.rank() == 0)
-    std::cerr << "warning: checkpoint" << (result.saved ? ": " : " not written: ") << result.message
-              << "\n";
+void TrainState::finish(bool final_save) {
+  const std::string error = writer_->finish();
+  if (error.empty()) return;
+  user_check(!final_save, "the last checkpoint could not be written: " + error);
+  saved_update_ = -1;
+  ++failed_saves_;
+  if (runtime_.world.rank() == 0) std::cerr << "warning: checkpoint not written: " << error << "\n";
 }
 
 }  // namespace switchyard

@@ -30,7 +30,7 @@ class TrainState {
 
  private:
   Snapshot snapshot(TrainTask& task);
-  void report(const SaveResult& result);
+  void finish(bool final_save);
 
   const TrainConfig& config_;
   std::string config_toml_;

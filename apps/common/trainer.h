@@ -13,7 +13,6 @@
 #include "dist/mesh.h"
 #include "dist/runtime.h"
 #include "nn/optimizer.h"
-#include "nn/schedule.h"
 
 namespace switchyard {
 
