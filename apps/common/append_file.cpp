@@ -6,44 +6,36 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
-#include <utility>
 
 #include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
 namespace switchyard {
-AppendFile::AppendFile(const std::string& path, bool keep) : path_(path) {
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (keep ? 0 : O_TRUNC), 0666);
+
+AppendFile::AppendFile(const std::string& path, const std::string& first) : path_(path) {
+  write_file_atomically(path, first);
+  fd_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   user_check(fd_ >= 0, concat("cannot write '", path, "': ", std::strerror(errno)));
-  size_ = ::lseek(fd_, 0, SEEK_END);
 }
 
 AppendFile::~AppendFile() {
   if (lost_ > 0) std::cerr << "warning: " << path_ << " lacks " << lost_ << " records\n";
+  sync();
   ::close(fd_);
 }
 
-void AppendFile::warn(const char* what) {
-  if (!std::exchange(warned_, true))
-    std::cerr << "warning: " << what << " '" << path_ << "' fails (" << std::strerror(errno)
+void AppendFile::append(const std::string& record) {
+  const off_t end = ::lseek(fd_, 0, SEEK_END);
+  if (::write(fd_, record.data(), record.size()) == ssize_t(record.size())) return;
+  if (lost_++ == 0)
+    std::cerr << "warning: writing '" << path_ << "' fails (" << std::strerror(errno)
               << "); the run goes on without these records\n";
-}
-
-void AppendFile::append(std::string_view record) {
-  const auto bytes = static_cast<ssize_t>(record.size());
-  if (::write(fd_, record.data(), record.size()) == bytes) {
-    size_ += bytes;
-    return;
-  }
-  ++lost_;
-  warn("writing");
-  // no torn record in front of later ones
-  if (::ftruncate(fd_, size_) != 0) warn("cutting");
-  ::lseek(fd_, size_, SEEK_SET);
+  (void)!::ftruncate(fd_, end);  // no torn record in front of later ones
 }
 
 void AppendFile::sync() {
-  if (::fsync(fd_) != 0) warn("syncing");
+  if (::fsync(fd_) != 0)
+    std::cerr << "warning: '" << path_ << "' is not on disk (" << std::strerror(errno) << ")\n";
 }
 
 void write_file_atomically(const std::string& path, const std::string& text) {
@@ -52,12 +44,12 @@ void write_file_atomically(const std::string& path, const std::string& text) {
   try {
     write_durably(temporary, text);
     fs::rename(temporary, path);
+    flush_to_disk(fs::absolute(path).parent_path());
   } catch (const std::exception& why) {
     std::error_code ignored;
     fs::remove(temporary, ignored);
     throw UserError(concat("cannot write ", path, " (", why.what(), ")"));
   }
-  flush_to_disk(fs::absolute(path).parent_path());
 }
 
 }  // namespace switchyard

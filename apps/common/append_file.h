@@ -1,29 +1,26 @@
 // Files of a run that must never stop it: records go in whole or not at all, and what a full disk swallowed
-// is counted and said once. Also: small files that appear whole (temporary file, fsync, rename).
+// is counted and said. Also: small files that appear whole (temporary file, fsync, rename).
 #pragma once
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 namespace switchyard {
 
 class AppendFile {
  public:
-  AppendFile(const std::string& path,
-             bool keep);  // keep: go on behind what is there; UserError if it cannot
+  // Begins with `first`, in place of what is there. UserError if it cannot be written.
+  AppendFile(const std::string& path, const std::string& first);
   ~AppendFile();
   AppendFile(const AppendFile&) = delete;
   AppendFile& operator=(const AppendFile&) = delete;
 
-  void append(std::string_view record);
+  void append(const std::string& record);
   void sync();  // on disk
 
  private:
-  void warn(const char* what);
   std::string path_;
-  int fd_ = -1;
-  int64_t size_ = 0, lost_ = 0;
-  bool warned_ = false;
+  int fd_;
+  int64_t lost_ = 0;
 };
 
 // Throws UserError. After a crash at any instant the file is the old one or the new one.

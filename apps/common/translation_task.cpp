@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <iostream>
+#include <numbers>
 
 namespace switchyard {
 
@@ -65,11 +66,12 @@ MicroBatch TranslationTask::next(ForwardContext& ctx) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   const LossParts parts = translation_loss(model_, batch, options_, ctx);
   m.loss = parts.loss;
-  m.loss_sum = parts.loss.data().to(DType::F64).data<double>()[0];
-  m.nll_sum = parts.nll;
   const auto gate = parts.auxiliary.find("gate");
-  m.auxiliary = {gate == parts.auxiliary.end() ? 0.0 : gate->second};
-  m.targets = parts.tokens, m.sources = batch.source_tokens, m.sentences = batch.sentences;
+  m.sums = {{"loss", parts.loss.data().to(DType::F64).data<double>()[0] / std::numbers::ln2},
+            {"nll_loss", parts.nll / std::numbers::ln2},
+            {"gate_loss", gate == parts.auxiliary.end() ? 0.0 : gate->second},
+            {"tokens", parts.tokens},
+            {"sentences", batch.sentences}};
   return m;
 }
 
