@@ -2,12 +2,12 @@
 // Source: specs of HMoE, sections 2-4. Without --data it trains a built-in synthetic task.
 #include <algorithm>
 
-#include "apps/common/append_file.h"
 #include "apps/common/banner.h"
 #include "apps/common/hmoe_app.h"
 #include "apps/common/run_folder.h"
 #include "apps/common/trainer.h"
 #include "apps/common/translation_task.h"
+#include "nn/checkpoint_files.h"
 
 using namespace switchyard;
 
@@ -15,21 +15,16 @@ namespace {
 
 using Source = std::shared_ptr<const TranslationSource>;
 
-// Rank 0 makes and locks the folder; all ranks learn its name.
-std::string open_run_folder(const TrainConfig& config, const dist::Runtime& runtime,
-                            std::unique_ptr<RunFolder>& folder) {
-  if (runtime.world.rank() == 0)
-    folder = std::make_unique<RunFolder>(config.save_dir, "train_hmoe", !config.resume.empty(),
-                                         config.overwrite);
-  return runtime.world.all_gather_bytes(folder ? folder->path : "")[0];
-}
-
 // start: the checkpoint to begin with; empty = none
 void train(HmoeAppConfig config, const Source& source, const std::string& start,
            const std::vector<std::string>& notes, dist::Runtime& runtime) {
   config.train.ranks_per_node = runtime.topology.ranks_per_node;
-  std::unique_ptr<RunFolder> folder;  // rank 0
-  if (!config.train.dry_run) config.train.save_dir = open_run_folder(config.train, runtime, folder);
+  std::unique_ptr<RunFolder> folder;  // made and locked by rank 0; all ranks learn its name
+  if (runtime.world.rank() == 0 && !config.train.dry_run)
+    folder = std::make_unique<RunFolder>(config.train.save_dir, "train_hmoe",
+                                         !config.train.resume.empty(), config.train.overwrite);
+  if (folder) config.train.save_dir = folder->path;
+  config.train.save_dir = runtime.world.all_gather_bytes(config.train.save_dir)[0];
   const dist::Mesh mesh = make_hmoe_mesh(config, runtime.world);
   const auto model = make_hmoe_model(config, source->vocabulary_size(), mesh);
   TranslationTask task(source, config.data, *model, criterion_options(config), runtime,
@@ -42,7 +37,7 @@ void train(HmoeAppConfig config, const Source& source, const std::string& start,
   }
 
   const std::string toml = to_toml(option_list(config));
-  if (folder) write_file_atomically(folder->path + "/config.toml", toml);
+  if (folder) write_durably(folder->path + "/config.toml", toml);
   Trainer{config.train, config.optim, task, runtime, mesh, toml}.fit(start);
 }
 

@@ -26,8 +26,9 @@ std::string hash_file(const std::string& file, int64_t offset = 0,
                       int64_t count = std::numeric_limits<int64_t>::max());
 std::string read_text(const std::string& file);
 
-void flush_to_disk(const std::string& file_or_folder);                 // fsync
-void write_durably(const std::string& file, const std::string& text);  // write + fsync
+void flush_to_disk(const std::string& file_or_folder);  // fsync
+// After a crash at any instant the file is the old one or the new one.
+void write_durably(const std::string& file, const std::string& text);
 // Gives the finished folder its final name; an older one of that name is exchanged in one step.
 void publish_folder(const std::string& temporary, const std::string& final);
 // Replaces a link atomically.

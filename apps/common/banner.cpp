@@ -13,22 +13,6 @@ std::string millions(int64_t n) {
   return concat(std::fixed, std::setprecision(2), double(n) / 1e6, " M");
 }
 
-// Parameters that one token meets when each of its two choices runs in one round.
-int64_t active_parameters(const HmoeAppConfig& config, Transformer& model) {
-  int64_t experts = 0;
-  for (const NamedParam& p : parameters(model))
-    if (p.param->placement == Placement::ExpertSharded)
-      experts += numel_of(p.param->global_shape());
-  const int all = std::max(1, config.hmoe.moe_expert_count);
-  const int choices = std::min(config.hmoe.moe_top1_expert ? 1 : 2, all);
-  return parameter_count(model) - experts + experts / all * choices;
-}
-
-std::string strata(const moe::HmoeConfig& hmoe) {
-  if (hmoe.hmoe_layer == 0) return "none";
-  return hmoe.hmoe_dynamic.empty() ? concat(hmoe.hmoe_layer, " equal") : hmoe.hmoe_dynamic;
-}
-
 }  // namespace
 
 void print_banner(const HmoeAppConfig& config, const TranslationSource& source, Transformer& model,
@@ -49,12 +33,13 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
   std::cout << "layout      " << world.size() << " ranks in " << runtime.processes
             << " processes x " << runtime.threads_per_rank << " threads, " << runtime.cpus
             << " CPUs a process, " << on_node << " ranks a node\n";
-  if (config.hmoe.moe_type != "dense")
+  if (config.hmoe.moe_type != "dense") {
     std::cout << "experts     " << layout.num_experts << " a block: " << layout.num_local()
-              << " on each rank x " << layout.replicas() << " replicas; strata "
-              << strata(config.hmoe) << "\n";
+              << " on each rank x " << layout.replicas() << " replicas; by stratum";
+    for (const int64_t experts : config.hmoe.strata()) std::cout << " " << experts;
+    std::cout << "\n";
+  }
   std::cout << "parameters  " << millions(parameter_count(model)) << " in all, "
-            << millions(active_parameters(config, model)) << " active for a token in one round, "
             << millions(parameter_count(model, false)) << " on rank 0 (" << (rank_bytes >> 20)
             << " MiB with gradients and optimizer)\n"
             << "data        " << source.origin() << ": " << source.directions().size()

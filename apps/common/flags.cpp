@@ -63,9 +63,7 @@ Words read_words(const OptionList& list, const std::vector<std::string>& args) {
     } else if (i + 1 < args.size() && !args[i + 1].starts_with("--")) {
       value = args[++i];
     } else if (option.print && option.type != "0|1") {
-      user_check(i + 1 < args.size(), word + " needs a value; see --help");
-      throw UserError(concat(word, " needs a value, but '",
-                             args[i + 1].substr(0, args[i + 1].find('=')), "' follows"));
+      throw UserError(concat(word, " needs a value: ", word, " VALUE or ", word, "=VALUE"));
     }
     words.emplace_back(&option, value);
   }

@@ -17,37 +17,28 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool create_folders(const std::string& path) {
-  std::error_code error;
-  const bool created = fs::create_directories(path, error);
-  user_check(!error && fs::is_directory(path),
-             concat("--save-dir: cannot create folder '", path, "': ", error.message()));
-  return created;
-}
-
 // A folder that nobody else has, also when two runs start in the same second.
 std::string create_default(const std::string& app) {
   const std::time_t now = std::time(nullptr);
   const std::string first =
       concat("runs/", app, "-", std::put_time(std::localtime(&now), "%Y%m%d-%H%M%S"));
   std::string path = first;
-  for (int i = 2; !create_folders(path); ++i) path = concat(first, "-", i);
+  for (int i = 2; !fs::create_directories(path); ++i) path = concat(first, "-", i);
   return path;
 }
 
 }  // namespace
 
-RunFolder::RunFolder(const std::string& wanted, const std::string& app, bool resume, bool overwrite)
+RunFolder::RunFolder(const std::string& wanted, const std::string& app, bool resume,
+                     bool overwrite) try
     : path(wanted.empty() ? create_default(app) : wanted), lock_(nullptr, std::fclose) {
-  create_folders(path);
+  fs::create_directories(path);
   lock_.reset(std::fopen((path + "/lock").c_str(), "a+e"));
-  user_check(lock_ != nullptr,
-             concat("--save-dir: cannot write in folder '", path, "': ", std::strerror(errno)));
+  user_check(lock_ != nullptr, concat("cannot write in folder '", path, "': ", strerror(errno)));
   const int file = fileno(lock_.get());
   if (::flock(file, LOCK_EX | LOCK_NB) != 0)
-    throw UserError(concat("--save-dir: '", path, "' is used by another run (",
-                           read_text(path + "/lock"), ": ", std::strerror(errno),
-                           "); wait for it or take another folder"));
+    throw UserError(concat("'", path, "' is used by another run (", read_text(path + "/lock"), ": ",
+                           strerror(errno), "); wait for it or take another folder"));
   // who holds it: only for the message above
   if (::ftruncate(file, 0) == 0)
     std::fprintf(lock_.get(), "process %d on %s", ::getpid(), dist::host_name().c_str());
@@ -57,16 +48,14 @@ RunFolder::RunFolder(const std::string& wanted, const std::string& app, bool res
   // What a run leaves behind; --overwrite removes these and nothing else.
   for (const char* name : {"config.toml", "log.jsonl", "tb", "checkpoints", "report.html"}) {
     const fs::path item = fs::path(path) / name;
-    if (!fs::exists(fs::symlink_status(item))) continue;
     user_check(
-        overwrite,
-        concat("--save-dir: '", path, "' already holds a run (", name,
+        overwrite || !fs::exists(fs::symlink_status(item)),
+        concat("'", path, "' already holds a run (", name,
                "); give --resume latest to go on, --overwrite to replace it, or another folder"));
-    std::error_code error;
-    fs::remove_all(item, error);
-    user_check(!error,
-               concat("--overwrite: cannot remove '", item.string(), "': ", error.message()));
+    fs::remove_all(item);
   }
+} catch (const std::exception& error) {  // of the file system, or one of the above
+  throw UserError(concat("--save-dir: ", error.what()));
 }
 
 }  // namespace switchyard

@@ -1,7 +1,12 @@
 #include "apps/common/run_log.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <cstring>
 #include <filesystem>
+#include <iostream>
 
 #include "apps/common/tensorboard.h"
 #include "dist/cpus.h"
@@ -56,22 +61,35 @@ std::string events_of(const json& record) {
 
 }  // namespace
 
-RunLog::RunLog(const std::string& folder, int64_t update)
-    : lines_(folder + "/log.jsonl", records_until(update, folder + "/log.jsonl")),
-      events_(event_file(folder + "/tb"), tfrecord(version_event(now()))) {
-  std::istringstream kept(read_text(folder + "/log.jsonl"));
-  for (std::string line; std::getline(kept, line);) events_.append(events_of(json::parse(line)));
+RunLog::RunLog(const std::string& folder, int64_t update) : path_(folder + "/log.jsonl") {
+  const std::string kept = records_until(update, path_);
+  write_durably(path_, kept);
+  file_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  user_check(file_ >= 0, concat("cannot write '", path_, "': ", std::strerror(errno)));
+  events_.open(event_file(folder + "/tb"), std::ios::binary);
+  events_ << tfrecord(version_event(now()));
+  std::istringstream lines(kept);
+  for (std::string line; std::getline(lines, line);) events_ << events_of(json::parse(line));
+  events_.flush();
+}
+
+RunLog::~RunLog() {
+  if (lost_ > 0) std::cerr << "warning: " << path_ << " lacks " << lost_ << " records\n";
+  ::close(file_);
 }
 
 void RunLog::write(json record) {
   record["time"] = now();
-  lines_.append(record.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
-  events_.append(events_of(record));
-}
-
-void RunLog::sync() {
-  lines_.sync();
-  events_.sync();
+  const std::string line = record.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  const off_t end = ::lseek(file_, 0, SEEK_END);
+  if (::write(file_, line.data(), line.size()) == ssize_t(line.size()) && ::fsync(file_) == 0) {
+    events_ << events_of(record) << std::flush;
+    return;
+  }
+  if (lost_++ == 0)
+    std::cerr << "warning: writing '" << path_ << "' fails (" << std::strerror(errno)
+              << "); the run goes on without these records\n";
+  (void)!::ftruncate(file_, end);  // no torn record in front of later ones
 }
 
 }  // namespace switchyard

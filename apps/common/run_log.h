@@ -1,10 +1,10 @@
 // log.jsonl (one JSON record for each line, keys in docs/formats.md) and its numbers as TensorBoard events in
 // tb/, which is a copy: it is made anew from log.jsonl whenever a run starts. Rank 0 only.
+// A full disk never stops a run: records go in whole or not at all, and what is lost is counted and said.
 #pragma once
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
-
-#include "apps/common/append_file.h"
 
 namespace switchyard {
 
@@ -12,12 +12,15 @@ class RunLog {
  public:
   // Goes on behind the records up to `update` that an earlier run left in the run folder.
   RunLog(const std::string& folder, int64_t update);
-  // Adds the time; at once in the files. On a full disk counted as lost, never an error.
-  void write(nlohmann::json record);
-  void sync();  // on disk
+  ~RunLog();
+  RunLog(const RunLog&) = delete;
+  void write(nlohmann::json record);  // adds the time; on disk when it returns
 
  private:
-  AppendFile lines_, events_;
+  std::string path_;
+  int file_;
+  int64_t lost_ = 0;
+  std::ofstream events_;
 };
 
 }  // namespace switchyard

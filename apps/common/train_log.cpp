@@ -28,14 +28,27 @@ void add(json& total, const json& more) {
   }
 }
 
-// The means over target tokens, and the perplexity.
+// The means over target tokens, those of the model in bits, and the perplexity.
 void add_losses(json& record, const Sums& sums) {
+  const double n = std::max(1.0, sums.at("tokens"));
   for (const auto& [name, sum] : sums)
-    if (name.ends_with("loss")) record[name] = sum / std::max(1.0, sums.at("tokens"));
-  record["ppl"] = std::exp2(record["nll_loss"].get<double>());
+    if (name.ends_with("loss")) record[name] = sum / n;
+  const double nll = sums.at("nll_loss") / n / std::numbers::ln2;
+  record["loss"] = sums.at("loss") / n / std::numbers::ln2;
+  record["nll_loss"] = nll, record["ppl"] = std::exp2(nll);
 }
 
 double mib(int64_t bytes) { return double(bytes) / (1 << 20); }
+
+// By collective and level: what a rank sent.
+json traffic(const dist::CommMeter& meter) {
+  constexpr const char* levels[] = {"rank", "node", "cluster"};
+  json sent = json::object();
+  for (const auto& e : meter.entries)
+    sent[e.kind][levels[int(e.level)]] = {
+        {"messages", e.messages}, {"bytes", e.bytes}, {"carried_bytes", e.carried_bytes}};
+  return sent;
+}
 
 // Of rank 0's process: resident memory, open descriptors, and rank 0's live tensor bytes.
 json process_usage() {
@@ -64,7 +77,7 @@ void TrainLog::add_update(const Sums& sums) {
   for (const auto& [name, value] : sums) sums_[name] += value;
   ++updates_;
   if (line_)
-    line_->update(sums.at("loss") / std::max(1.0, sums.at("tokens")),
+    line_->update(sums.at("loss") / std::max(1.0, sums.at("tokens")) / std::numbers::ln2,
                   sums.at("tokens") / sums.at("seconds"));
 }
 
@@ -75,18 +88,9 @@ json TrainLog::sum_over_ranks(const json& mine) const {
   return sum;
 }
 
-json TrainLog::communication() const {
-  constexpr const char* levels[] = {"rank", "node", "cluster"};
-  json entries = json::object();
-  for (const auto& e : runtime_.world.meter().entries)
-    entries[e.kind][levels[int(e.level)]] = {
-        {"messages", e.messages}, {"bytes", e.bytes}, {"carried_bytes", e.carried_bytes}};
-  return entries;
-}
-
 void TrainLog::write_train(json r) {
   r["layers"] = sum_over_ranks(statistics_);
-  r["communication"] = sum_over_ranks(communication());
+  r["communication"] = sum_over_ranks(traffic(runtime_.world.meter()));
   r["peak_mib"] = mib(runtime_.world.max(allocator_stats().peak_bytes));
   add_losses(r, sums_);
   const double updates = double(updates_), tokens = sums_["tokens"], seconds = sums_["seconds"];
@@ -107,19 +111,13 @@ void TrainLog::write_train(json r) {
 void TrainLog::write_valid(json r, const ValidResult& v) {
   r["layers"] = sum_over_ranks(v.statistics);
   r["tokens"] = v.targets;
-  add_losses(r, {{"loss", v.loss_sum / std::numbers::ln2},
-                 {"nll_loss", v.nll_sum / std::numbers::ln2},
-                 {"tokens", v.targets}});
+  add_losses(r, {{"loss", v.loss_sum}, {"nll_loss", v.nll_sum}, {"tokens", v.targets}});
   write(r);
 }
 
 void TrainLog::write(const json& record) {
   if (log_) log_->write(record);
   if (line_) line_->record(record);
-}
-
-void TrainLog::sync() {
-  if (log_) log_->sync();
 }
 
 }  // namespace switchyard

@@ -22,11 +22,9 @@ class TrainLog {
   // Both collective; `record` opens with kind, update and what else the trainer has to say.
   void write_train(nlohmann::json record);
   void write_valid(nlohmann::json record, const ValidResult& result);
-  void sync();  // on disk before a checkpoint says so
 
  private:
   nlohmann::json sum_over_ranks(const nlohmann::json& mine) const;  // collective; result on rank 0
-  nlohmann::json communication() const;                             // of this rank
   void write(const nlohmann::json& record);
 
   dist::Runtime& runtime_;

@@ -9,13 +9,13 @@
 namespace switchyard {
 
 // Numbers that add up over micro-batches, ranks and updates, by their name in the log; every rank has the same
-// names. Those that end in "loss" are sums over target tokens.
+// names. Those that end in "loss" are sums over target tokens: "loss" and "nll_loss" in nats, and auxiliary ones.
 using Sums = std::map<std::string, double>;
 
 // One micro-batch of this rank.
 struct MicroBatch {
-  Var loss;   // [1]: what is differentiated
-  Sums sums;  // "loss" and "nll_loss" in bits, auxiliary losses, target "tokens", "sentences"
+  Var loss;                 // [1]: what is differentiated
+  Sums sums;                // losses, target "tokens", "sentences"
   double data_seconds = 0;  // waiting for the batch
 };
 

@@ -5,7 +5,6 @@
 #include <iostream>
 
 #include "dist/grad_sync.h"
-#include "nn/schedule.h"
 
 namespace switchyard {
 
@@ -71,7 +70,15 @@ bool Trainer::step() {
   Sums sums;
   double data_seconds = 0;
   for (int64_t a = 0; a < config.update_freq; ++a) {
-    const MicroBatch micro = micro_batch(a);
+    ForwardContext ctx;
+    ctx.training = true;
+    ctx.update = update;
+    ctx.micro_batch = a;
+    ctx.seed = uint64_t(config.seed);
+    ctx.rank = runtime.world.rank();
+    const MicroBatch micro = task.next(ctx);
+    log->add_statistics(ctx.statistics);
+    backward(micro.loss);
     for (const auto& [name, value] : micro.sums) sums[name] += value;
     data_seconds += micro.data_seconds;
   }
@@ -103,20 +110,6 @@ bool Trainer::step() {
          (update > optim.warmup_updates && lr < optim.stop_min_lr);
 }
 
-MicroBatch Trainer::micro_batch(int64_t index) {
-  ForwardContext ctx;
-  ctx.training = true;
-  ctx.update = update;
-  ctx.micro_batch = index;
-  ctx.seed = uint64_t(config.seed);
-  ctx.rank = runtime.world.rank();
-  MicroBatch micro = task.next(ctx);
-  log->add_statistics(ctx.statistics);
-  backward(micro.loss);
-  micro.loss = {};  // the graph ends here
-  return micro;
-}
-
 double Trainer::synchronized_norm(const std::vector<NamedParam>& params) {
   std::vector<dist::GradEntry> grads;
   for (const auto& [path, p] : params) {
@@ -142,7 +135,6 @@ bool Trainer::validate() {
 }
 
 void Trainer::save(bool best, bool last) {
-  log->sync();
   if (!writer) return;
   report(writer->wait());  // of the save before
   Snapshot s;

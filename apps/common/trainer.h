@@ -38,7 +38,6 @@ struct Trainer {
   // The parts of fit(), in their order
   void load(const std::string& start);
   bool step();  // one update; true: it was the last one, on all ranks
-  MicroBatch micro_batch(int64_t index);
   double synchronized_norm(const std::vector<NamedParam>& params);  // sums gradients over ranks
   bool validate();                                                  // true: the best so far
   // A last save that fails is a UserError; any other is a warning, and training goes on.

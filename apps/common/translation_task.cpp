@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <iostream>
-#include <numbers>
 
 namespace switchyard {
 
@@ -66,10 +65,9 @@ MicroBatch TranslationTask::next(ForwardContext& ctx) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   const LossParts parts = translation_loss(model_, batch, options_, ctx);
   m.loss = parts.loss;
-  const auto gate = parts.auxiliary.find("gate");
-  m.sums = {{"loss", parts.loss.data().to(DType::F64).data<double>()[0] / std::numbers::ln2},
-            {"nll_loss", parts.nll / std::numbers::ln2},
-            {"gate_loss", gate == parts.auxiliary.end() ? 0.0 : gate->second},
+  m.sums = {{"loss", parts.loss.data().to(DType::F64).data<double>()[0]},
+            {"nll_loss", parts.nll},
+            {"gate_loss", parts.auxiliary.contains("gate") ? parts.auxiliary.at("gate") : 0},
             {"tokens", parts.tokens},
             {"sentences", batch.sentences}};
   return m;

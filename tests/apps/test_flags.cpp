@@ -163,10 +163,9 @@ TEST(Flags, UserMistakes) {
             "unexpected argument 'stray': options are written --name value; see --help");
   EXPECT_EQ(error_of({"--lr", "1", "2"}),
             "unexpected argument '2': options are written --name value; see --help");
-  EXPECT_EQ(error_of({"--lr"}), "--lr needs a value; see --help");
-  EXPECT_EQ(error_of({"--data", "--lr", "1"}), "--data needs a value, but '--lr' follows");
-  EXPECT_EQ(error_of({"--data", "--lr=1"}), "--data needs a value, but '--lr' follows");
-  EXPECT_EQ(error_of({"--data", "--fast"}), "--data needs a value, but '--fast' follows");
+  EXPECT_EQ(error_of({"--lr"}), "--lr needs a value: --lr VALUE or --lr=VALUE");
+  for (const std::string next : {"--lr", "--lr=1", "--fast"})
+    EXPECT_EQ(error_of({"--data", next}), "--data needs a value: --data VALUE or --data=VALUE");
   EXPECT_EQ(error_of({"--policy", "al"}), "--policy: 'al' is not one of all, random, sampling");
   EXPECT_EQ(error_of({"--preset", "huge"}), "--preset: 'huge' is not one of tiny");
   EXPECT_EQ(error_of({"--config", "/no/such"}),

@@ -7,7 +7,6 @@
 #include <fstream>
 #include <sstream>
 
-#include "apps/common/append_file.h"
 #include "apps/common/progress.h"
 #include "apps/common/run_folder.h"
 #include "apps/common/run_log.h"
@@ -90,9 +89,9 @@ TEST(RunLog, AppendsAndStartsAnew) {
   log.write({{"kind", "train"}, {"update", 1}, {"bad", "\xff"}});
   EXPECT_EQ(without_time(path),
             "{\"bad\":\"\xEF\xBF\xBD\",\"kind\":\"train\",\"update\":1}\n");  // at once
-  RunLog(folder.path, 0).sync();
+  { const RunLog anew(folder.path, 0); }
   EXPECT_EQ(read_text(path), "");
-  EXPECT_TRUE(contains(error_of([&] { RunLog(folder / "no/such", 0); }), "no/such/log"));
+  EXPECT_TRUE(contains(error_of([&] { RunLog at(folder / "no/such", 0); }), "no/such/log"));
 }
 
 TEST(RunLog, ResumeCutsBackToTheCheckpoint) {
@@ -133,10 +132,10 @@ TEST(RunLog, FullDiskLosesRecordsButNeverTearsThem) {
 TEST(AtomicFile, OldOrNewNeverHalf) {
   const Folder folder;
   const std::string path = folder / "config.toml";
-  write_file_atomically(path, "old");
+  write_durably(path, "old");
   {
     const FullDisk full(2);
-    EXPECT_TRUE(contains(error_of([&] { write_file_atomically(path, "newer"); }), "cannot write"));
+    EXPECT_TRUE(contains(error_of([&] { write_durably(path, "newer"); }), "cannot be written"));
   }
   EXPECT_EQ(read_text(path), "old");
   EXPECT_FALSE(fs::exists(path + ".tmp"));
