@@ -70,11 +70,16 @@ void flush_to_disk(const std::string& name) {
 }
 
 void write_durably(const std::string& name, const std::string& text) {
-  std::ofstream file(name, std::ios::binary);
+  const std::string temporary = name + ".tmp";
+  std::ofstream file(temporary, std::ios::binary);
   file << text;
   file.close();
+  std::error_code ignored;
+  if (!file.good()) fs::remove(temporary, ignored);
   system_check(file.good(), name, "cannot be written");
-  flush_to_disk(name);
+  flush_to_disk(temporary);
+  fs::rename(temporary, name);
+  flush_to_disk(fs::absolute(name).parent_path());
 }
 
 void publish_folder(const std::string& temporary, const std::string& final) {

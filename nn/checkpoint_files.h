@@ -24,8 +24,9 @@ class Hash128 {
 std::string read_text(const std::string& file, int64_t offset = 0, int64_t count = INT64_MAX);
 std::string hash_file(const std::string& file, int64_t offset = 0, int64_t count = INT64_MAX);
 
-void flush_to_disk(const std::string& file_or_folder);                 // fsync
-void write_durably(const std::string& file, const std::string& text);  // write + fsync
+void flush_to_disk(const std::string& file_or_folder);  // fsync
+// After a crash at any instant the file is the old one or the new one.
+void write_durably(const std::string& file, const std::string& text);
 // Gives the finished folder its final name. An older one of that name stays whole until then.
 void publish_folder(const std::string& temporary, const std::string& final);
 // Out of sight first: a crash while deleting must not look like a damaged checkpoint.
