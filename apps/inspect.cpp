@@ -11,8 +11,6 @@
 #include "apps/common/flags.h"
 #include "apps/common/text_table.h"
 #include "nn/checkpoint.h"
-#include "nn/checkpoint_digest.h"
-#include "nn/checkpoint_manifest.h"
 
 namespace switchyard {
 namespace {
@@ -34,10 +32,7 @@ struct InspectConfig {
 
 double norm_of(const Hdf5File& file, const std::string& path) {
   double sum = 0;
-  for_rows(file, path, [&](int64_t, const Tensor& rows) {
-    const Tensor x = rows.dtype() == DType::F64 ? rows : rows.to(DType::F64);
-    for (int64_t i = 0; i < x.numel(); ++i) sum += x.data<double>()[i] * x.data<double>()[i];
-  });
+  for (double x : file.read(path).to(DType::F64).to_vector<double>()) sum += x * x;
   return std::sqrt(sum);
 }
 
@@ -64,7 +59,8 @@ void print_experts(const Manifest& manifest) {
   std::map<std::string, std::map<int64_t, CheckpointPiece>> pieces;  // path -> first expert -> who
   for (const auto& file : manifest.files)
     for (const auto& d : file.datasets)
-      if (d.sharded && d.path.starts_with(kModel)) pieces[d.path][d.first_row] = d;
+      if (d.path.starts_with(kModel) && d.path.find("/experts/") != std::string::npos)
+        pieces[d.path][d.first_row] = d;
   TextTable table({"experts", "held by rank"});
   for (const auto& [path, by_row] : pieces) {
     std::string list;
@@ -77,13 +73,13 @@ void print_experts(const Manifest& manifest) {
 }
 
 void print_all(const std::string& folder) {
-  const Checkpoint checkpoint(folder);
-  std::cout << "checkpoint " << folder << "\nupdate " << checkpoint.update() << "\n";
-  for (const auto& [name, value] : checkpoint.state())
+  const Hdf5File model = open_checkpoint(folder);
+  std::cout << "checkpoint " << folder << "\n";
+  for (const auto& [name, value] : model.attrs("/state"))
     std::visit([&name = name](const auto& v) { std::cout << name << " = " << v << "\n"; }, value);
   std::cout << "\n";
-  print_parameters(checkpoint.model());
-  const Manifest manifest = Manifest::read(folder);
+  print_parameters(model);
+  const Manifest manifest = read_manifest(folder);
   print_experts(manifest);
   int64_t total = 0;
   for (const auto& file : manifest.files) total += file.size;
@@ -91,7 +87,7 @@ void print_all(const std::string& folder) {
 }
 
 int print_difference(const std::string& a, const std::string& b) {
-  const auto difference = first_difference(Checkpoint(a).model(), Checkpoint(b).model());
+  const auto difference = first_difference(open_checkpoint(a), open_checkpoint(b));
   std::cout << (difference.empty() ? "no tensor differs" : difference) << "\n";
   return difference.empty() ? 0 : 1;
 }
@@ -115,11 +111,11 @@ int run(const std::vector<std::string>& args) {
   if (config.check) {
     std::cout << verify_files(paths[0]) << ": whole\n";
   } else if (config.digest) {
-    const CheckpointDigest d = digest(Checkpoint(paths[0]).model());
+    const CheckpointDigest d = digest(open_checkpoint(paths[0]));
     std::cout << "model     " << d.model << "\noptimizer " << d.optimizer << "\ncombined  "
               << d.combined << "\n";
   } else if (config.show_config) {
-    std::cout << Checkpoint(paths[0]).config();
+    std::cout << open_checkpoint(paths[0]).read_bytes("/config");
   } else {
     print_all(paths[0]);
   }

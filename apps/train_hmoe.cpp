@@ -4,10 +4,10 @@
 
 #include "apps/common/banner.h"
 #include "apps/common/hmoe_app.h"
-#include "apps/common/resume.h"
 #include "apps/common/run_folder.h"
 #include "apps/common/trainer.h"
 #include "apps/common/translation_task.h"
+#include "nn/checkpoint_files.h"
 
 using namespace switchyard;
 
@@ -15,20 +15,16 @@ namespace {
 
 using Source = std::shared_ptr<const TranslationSource>;
 
-// Rank 0 makes and locks the folder; all ranks learn its name.
-std::string open_run_folder(const TrainConfig& config, const dist::Runtime& runtime,
-                            std::unique_ptr<RunFolder>& folder) {
-  if (runtime.world.rank() == 0)
-    folder = std::make_unique<RunFolder>(config.save_dir, "train_hmoe", !config.resume.empty(),
-                                         config.overwrite);
-  return runtime.world.all_gather_bytes(folder ? folder->path() : "")[0];
-}
-
-void train(HmoeAppConfig config, const Source& source, const ResumePoint& from,
+// start: the checkpoint to begin with; empty = none
+void train(HmoeAppConfig config, const Source& source, const std::string& start,
            const std::vector<std::string>& notes, dist::Runtime& runtime) {
   config.train.ranks_per_node = runtime.topology.ranks_per_node;
-  std::unique_ptr<RunFolder> folder;  // rank 0
-  if (!config.train.dry_run) config.train.save_dir = open_run_folder(config.train, runtime, folder);
+  std::unique_ptr<RunFolder> folder;  // made and locked by rank 0; all ranks learn its name
+  if (runtime.world.rank() == 0 && !config.train.dry_run)
+    folder = std::make_unique<RunFolder>(config.train.save_dir, "train_hmoe",
+                                         !config.train.resume.empty(), config.train.overwrite);
+  if (folder) config.train.save_dir = folder->path;
+  config.train.save_dir = runtime.world.all_gather_bytes(config.train.save_dir)[0];
   const dist::Mesh mesh = make_hmoe_mesh(config, runtime.world);
   const auto model = make_hmoe_model(config, source->vocabulary_size(), mesh);
   TranslationTask task(source, config.data, *model, criterion_options(config), runtime,
@@ -41,19 +37,15 @@ void train(HmoeAppConfig config, const Source& source, const ResumePoint& from,
   }
 
   const std::string toml = to_toml(option_list(config));
-  if (folder) folder->write_config(toml);
-  TrainState state(config.train, config.optim, toml, from, runtime);
-  state.load(task);
-  TrainLog log(runtime, config.train.save_dir, from.resume ? state.update : -1,
-               task.auxiliary_names(), config.train.log_format == "simple");
-  Trainer(config.train, config.optim, task, runtime, mesh, state, log).fit();
+  if (folder) write_durably(folder->path + "/config.toml", toml);
+  Trainer{config.train, config.optim, task, runtime, mesh, toml}.fit(start);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   HmoeAppConfig config;
-  ResumePoint from;
+  FoundCheckpoint start;
   Source source;
   std::vector<std::string> notes;
   return dist::run_main(
@@ -66,25 +58,34 @@ int main(int argc, char** argv) {
         };
         if (std::none_of(args.begin(), args.end(), names))
           args.insert(args.begin(), {"--preset", "tiny"});
-        OptionList options = option_list(config);
-        const ParseResult parsed =
-            parse_flags(options, args, "train_hmoe",
-                        "Train a stratified mixture-of-experts transformer (HMoE) for translation.",
-                        hmoe_presets());
+        const auto parse = [&] {
+          return parse_flags(
+              option_list(config), args, "train_hmoe",
+              "Train a stratified mixture-of-experts transformer (HMoE) for translation.",
+              hmoe_presets());
+        };
+        const ParseResult parsed = parse();
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
-        notes = parsed.notes;
-        from = find_resume_point(config.train);
-        if (from.resume) {
+        start = find_start(config.train);
+        if (!config.train.resume.empty() && !start.folder.empty()) {
+          // on top of the checkpoint's options: those given now must be equal, or ones that may change
+          const std::string save_dir = config.train.save_dir;
           HmoeAppConfig stored;
-          OptionList stored_options = option_list(stored);
-          adopt_config(options, from, stored_options);
+          from_toml(option_list(stored), open_checkpoint(start.folder, false).read_bytes("/config"),
+                    start.folder);
+          config = stored;
+          parse();
+          config.train.save_dir = save_dir;
+          check_unchanged(option_list(stored), option_list(config), start.folder);
         }
         if (config.train.ranks == 0) config.train.ranks = processes;
         validate(config, config.train.ranks);
         source = open_source(config.data, uint64_t(config.train.seed));
+        notes = parsed.notes;
+        notes.insert(notes.end(), start.warnings.begin(), start.warnings.end());
         return {.ranks = config.train.ranks,
                 .ranks_per_node = config.train.ranks_per_node,
                 .exit_code = {}};
       },
-      [&](dist::Runtime& runtime) { train(config, source, from, notes, runtime); });
+      [&](dist::Runtime& runtime) { train(config, source, start.folder, notes, runtime); });
 }

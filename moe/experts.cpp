@@ -1,7 +1,6 @@
 #include "moe/experts.h"
 
 #include "autograd/ops.h"
-#include "nn/init.h"
 
 namespace switchyard::moe {
 

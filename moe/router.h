@@ -3,7 +3,7 @@
 // Read before: routing.h.
 #pragma once
 #include "moe/routing.h"
-#include "nn/init.h"
+#include "nn/module.h"
 
 namespace switchyard::moe {
 

@@ -6,7 +6,6 @@ namespace switchyard::moe {
 
 void count_round(ForwardContext& ctx, const Routed& routed, const DispatchPlan& plan, int64_t gate,
                  int64_t gates) {
-  if (ctx.recomputing) return;
   const Routing& r = routed.routing;
   std::vector<std::vector<double>> choices(2, std::vector<double>(plan.kept.size()));
   std::vector<double> asked(2), over(2), rows(gates);

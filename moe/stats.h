@@ -12,7 +12,7 @@
 
 namespace switchyard::moe {
 
-// One round; `gate` of `gates` gives its place in tokens_per_round. Nothing when ctx is recomputing.
+// One round; `gate` of `gates` gives its place in tokens_per_round.
 void count_round(ForwardContext& ctx, const Routed& routed, const DispatchPlan& plan, int64_t gate,
                  int64_t gates);
 

@@ -1,6 +1,7 @@
 #include "nn/attention.h"
 
-#include <cmath>
+#include <algorithm>
+#include <ranges>
 
 namespace switchyard {
 namespace {
@@ -13,35 +14,26 @@ AttentionOptions complete(AttentionOptions o) {
   return o;
 }
 
+Linear map(const AttentionOptions& o, int64_t in, int64_t out, double gain, Init bias) {
+  return Linear(in, out, xavier_uniform(in, out, gain),
+                o.linear_bias ? std::optional(bias) : std::nullopt, o.dtype);
+}
+
 Linear projection(const AttentionOptions& o) {  // of q, k, v
-  const int64_t inner = o.heads * o.head_width;
-  const std::optional<Init> bias = fan_in_uniform(o.width);
-  return Linear(o.width, inner, xavier_uniform(o.width, inner, std::sqrt(0.5)),
-                o.linear_bias ? bias : std::nullopt, o.dtype);
+  return map(o, o.width, o.heads * o.head_width, std::sqrt(0.5), fan_in_uniform(o.width));
 }
 
-Linear output(const AttentionOptions& o) {
-  const int64_t inner = o.heads * o.head_width;
-  const std::optional<Init> bias = Init::zeros();
-  return Linear(inner, o.width, xavier_uniform(inner, o.width), o.linear_bias ? bias : std::nullopt,
-                o.dtype);
-}
-
-Var rows_of(const Tensor& cache) {  // [B, T, c] -> [B*T, c]
-  return Var(cache.reshape({cache.dim(0) * cache.dim(1), cache.dim(2)}));
-}
-
-// cache [B, T, c] or undefined, rows of B sentences x `more` positions -> [B, T + more, c]
-Tensor append(const Tensor& cache, const Var& rows, int64_t batch, int64_t more) {
-  const int64_t width = rows.dim(1), time = cache.defined() ? cache.dim(1) : 0;
-  if (time == 0) return rows.data().reshape({batch, more, width});
+// The rows [B, c] of one more position behind cache [B, T * c]
+Tensor append(const Tensor& cache, const Tensor& rows) {
+  if (!cache.defined()) return rows;
+  const int64_t batch = rows.dim(0), width = rows.dim(1), time = cache.dim(1) / width;
   std::vector<int64_t> order;  // of the old rows followed by the new ones
   for (int64_t b = 0; b < batch; ++b) {
     for (int64_t t = 0; t < time; ++t) order.push_back(b * time + t);
-    for (int64_t t = 0; t < more; ++t) order.push_back(batch * time + b * more + t);
+    order.push_back(batch * time + b);
   }
-  const Var all = gather_rows(concat_rows({rows_of(cache), rows}), Tensor::of(order));
-  return all.data().reshape({batch, time + more, width});
+  const Var all = concat_rows({Var(cache.reshape({batch * time, width})), Var(rows)});
+  return gather_rows(all, Tensor::of(order)).data().reshape({batch, (time + 1) * width});
 }
 
 }  // namespace
@@ -51,7 +43,7 @@ Attention::Attention(AttentionOptions options)
       q_(projection(options_)),
       k_(projection(options_)),
       v_(projection(options_)),
-      out_(output(options_)) {}
+      out_(map(options_, options_.heads * options_.head_width, options_.width, 1, {})) {}
 
 Var Attention::forward(const Var& x, const Var& encoder_out, ForwardContext& ctx,
                        const Var& position_bias) const {
@@ -67,24 +59,29 @@ Var Attention::forward(const Var& x, const Var& encoder_out, ForwardContext& ctx
   Tensor padding = key_rows.padding;
   const Var& memory = cross ? encoder_out : x;
   const Var q = q_.forward(x);  // [B*T, H*D]
-  Var k, v;
+  Var k, v;                     // [B*Tk, H*D]
   if (!ctx.decode) {
     k = k_.forward(memory);
     v = v_.forward(memory);
   } else {
     KeyValue& cache = ctx.decode->cache[ctx.path];
-    if (!cross || !cache.k.defined()) {
-      cache.k = append(cache.k, k_.forward(memory), spec.batch, spec.time_k);
-      cache.v = append(cache.v, v_.forward(memory), spec.batch, spec.time_k);
-      cache.of_encoder = cross;
+    cache.of_encoder = cross;
+    if (!cross) {
+      cache.k = append(cache.k, k_.forward(x).data());
+      cache.v = append(cache.v, v_.forward(x).data());
+      spec.time_k = ctx.decode->position + 1;
+      padding = {};
+    } else {
+      if (!cache.k.defined()) {
+        const Shape sentences = {spec.batch, spec.time_k * q.dim(1)};
+        cache.k = k_.forward(memory).data().reshape(sentences);
+        cache.v = v_.forward(memory).data().reshape(sentences);
+      }
+      spec.time_q = ctx.decode->beams;  // a sentence's hypotheses are its queries
     }
-    spec.time_k = cache.k.dim(1);
-    if (cross) spec.time_q = ctx.decode->beams;  // a sentence's hypotheses are its queries
-    else padding = {};
-    k = rows_of(cache.k);
-    v = rows_of(cache.v);
+    k = Var(cache.k.reshape({spec.batch * spec.time_k, q.dim(1)}));
+    v = Var(cache.v.reshape({spec.batch * spec.time_k, q.dim(1)}));
   }
-  if (padding.defined()) padding = padding.reshape({spec.batch, spec.time_k});
   const Var y = attention(q, k, v, padding, position_bias, spec, ctx.random("attention_dropout"));
   return out_.forward(y);  // [B*T, d]
 }
@@ -94,6 +91,18 @@ void Attention::visit(ParamVisitor& v) {
   v("k", k_);
   v("v", v_);
   v("out", out_);
+}
+
+void DecodeState::reorder(const std::vector<int64_t>& index) {
+  // A sentence's hypotheses stay together, so the first of each group names the sentence.
+  std::vector<int64_t> sentences;
+  for (size_t i = 0; i < index.size(); i += size_t(beams)) sentences.push_back(index[i] / beams);
+  for (auto& [path, kv] : cache) {
+    const auto& take = kv.of_encoder ? sentences : index;
+    if (std::ranges::equal(take, std::views::iota(int64_t(0), kv.k.dim(0)))) continue;
+    kv.k = gather_rows(Var(kv.k), Tensor::of(take)).data();
+    kv.v = gather_rows(Var(kv.v), Tensor::of(take)).data();
+  }
 }
 
 }  // namespace switchyard

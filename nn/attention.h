@@ -3,9 +3,8 @@
 // While decoding, keys and values of earlier positions come from ctx.decode, found by the module's path;
 // those of the encoder are computed once for each sentence and shared by its hypotheses.
 #pragma once
-#include "autograd/ops.h"
 #include "nn/context.h"
-#include "nn/linear.h"
+#include "nn/layers.h"
 
 namespace switchyard {
 
@@ -33,6 +32,17 @@ class Attention : public Module {
  private:
   AttentionOptions options_;
   Linear q_, k_, v_, out_;
+};
+
+struct KeyValue {
+  Tensor k, v;              // [B, T_so_far * H*D]
+  bool of_encoder = false;  // one row for each sentence, shared by its hypotheses
+};
+struct DecodeState {                                // incremental decoding: one token per call
+  int64_t position = 0;                             // of the next token
+  int64_t beams = 1;                                // hypotheses (stream rows) of each sentence
+  std::map<std::string, KeyValue> cache;            // by attention path
+  void reorder(const std::vector<int64_t>& index);  // beam search: row i continues old row index[i]
 };
 
 }  // namespace switchyard

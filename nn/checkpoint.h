@@ -1,18 +1,18 @@
 // Checkpoints (design 7): a folder step_00001000/ with one shard per writing process, model.h5 as an index
 // of virtual datasets over the shards, and manifest.json, written last. A crash at any instant leaves the
 // previous checkpoint whole; any change of any byte is refused; it loads at any number of processes.
-//   checkpoint_plan.cpp      the lists of a model and its optimizer; which rank writes which rows
-//   checkpoint_writer.cpp    all ranks: snapshot, one process's files, publish, links, pruning
-//   checkpoint_read.cpp      find, verify, load
-//   checkpoint_manifest.cpp  sizes and hashes;  checkpoint_digest.cpp: one hash of a model
+//   checkpoint_writer.cpp  all ranks: who writes what, one process's files, publish, links, pruning
+//   checkpoint_read.cpp    verify, find, load, compare
+//   checkpoint_files.cpp   files that survive a crash
 #pragma once
 #include <atomic>
 #include <functional>
 #include <future>
-#include <map>
-#include <optional>
+#include <set>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "dist/runtime.h"
 #include "nn/module.h"
@@ -21,42 +21,30 @@
 
 namespace switchyard {
 
-struct StoredFile;
-
 // One tensor of a rank under its path in model.h5. Writing and loading take the same list.
 struct CheckpointEntry {
-  std::string path;  // "/model/decoder/3/moe/experts/fc1/weight", "/optimizer/m/...", "/state/..."
-  Tensor tensor;     // this rank's part; loading fills it in place
-  Placement placement = Placement::Replicated;
-  int64_t first_row = 0, global_rows = 0;  // ExpertSharded: as in Param
+  std::string path;       // "/model/decoder/3/moe/experts/fc1/weight", "/optimizer/m/...", ...
+  Tensor tensor;          // this rank's part; loading fills it in place
+  Shape whole;            // of all ranks
+  int64_t first_row = 0;  // of the whole
 };
-// The parameters of a model under /model
-std::vector<CheckpointEntry> model_entries(const std::vector<NamedParam>& params);
-// Moments and steps of the same parameters under /optimizer. The steps are copies: after loading,
-// take_steps() hands them to the optimizer.
-std::vector<CheckpointEntry> optimizer_entries(const std::vector<NamedParam>& params,
-                                               Optimizer& optimizer);
-void take_steps(const std::vector<CheckpointEntry>& entries, Optimizer& optimizer);
+// The parameters of a model under /model; their moments and steps under /optimizer, if there is one
+std::vector<CheckpointEntry> checkpoint_entries(const std::vector<NamedParam>& params,
+                                                Optimizer* optimizer = nullptr);
 
 struct Snapshot {
   int64_t update = 0;
   std::vector<CheckpointEntry> tensors;  // every rank's own
   // Of these, rank 0's are written.
-  Attributes state;                           // of the group /state
-  std::string config;                         // TOML, shown as /config
-  std::map<std::string, std::string> assets;  // name -> bytes, shown as /<name>: "tokenizer"
-  std::vector<std::string> vocabulary;        // may be empty
+  Attributes state;                     // of the group /state
+  std::string config, tokenizer;        // shown as /config (TOML) and /tokenizer
+  std::vector<std::string> vocabulary;  // shown as /vocabulary
 };
 
-struct SaveResult {
-  bool saved = false;
-  std::string message;  // why not; or, when saved, what else went wrong
-};
-
-// Writes the checkpoints of a run into `folder`. Every rank has one and makes the same calls; results are
-// equal on all ranks. Asynchronous: begin() copies the tensors and returns; one thread of each process
-// writes without any communication; when every rank's shard_done() is true (the trainer sends that along
-// with its step's numbers), all ranks call finish(). At most one checkpoint is under way.
+// Writes the checkpoints of a run into `folder`. Every rank has one and makes the same calls. begin() starts
+// a checkpoint, finish() completes it. Asynchronous: begin() copies the tensors, and one thread of each
+// process writes them without any communication; when every rank's shard_done() is true (the trainer sends
+// that along with its step's numbers), finish() need not wait. At most one checkpoint is under way.
 class CheckpointWriter {
  public:
   // keep > 0: so many newest checkpoints stay, and those that links name. Removes what a crash left behind.
@@ -65,53 +53,73 @@ class CheckpointWriter {
   ~CheckpointWriter();  // gives up a checkpoint under way
   CheckpointWriter(const CheckpointWriter&) = delete;
 
-  // Collective. Synchronous: the result; asynchronous: the result only if it is already known (an error,
-  // or this update is on disk). best: checkpoint_best moves, too.
-  std::optional<SaveResult> begin(const Snapshot& snapshot, bool best = false);
+  // Collective. best: checkpoint_best moves, too. Synchronous: finish() must follow at once.
+  void begin(const Snapshot& snapshot, bool best = false);
   bool in_flight() const { return in_flight_; }  // equal on all ranks
   bool shard_done() const;                       // this process; no communication
-  SaveResult finish();                           // collective; waits for the shards
-  std::optional<SaveResult> wait();              // collective: finish() if one is under way
+  std::string finish();  // collective; "" or why there is no new checkpoint, equal on all ranks
 
  private:
-  std::vector<std::string> together(const std::function<std::string()>& fn) const;
-  std::string publish(const std::vector<std::string>& shards) const;
-  void prune() const;
+  std::string failure(const std::function<void()>& fn) const;
   std::string temporary() const;
+  void publish(const std::vector<std::string>& files) const;
 
   std::string folder_;
   dist::Runtime runtime_;
   bool asynchronous_;
   int keep_;
   bool in_flight_ = false, best_ = false;
-  int64_t update_ = -1, saved_update_ = -1;
+  int64_t update_ = -1;
+  std::string error_;  // of begin(), for finish()
   std::atomic<bool> cancelled_ = false;
-  std::future<std::vector<StoredFile>> files_;  // of this process, with its first rank
+  std::future<std::string> files_;  // of this process, with its first rank: StoredFiles as JSON
 };
 
-// A checkpoint opened for reading
-class Checkpoint {
- public:
-  // verify: sizes and hashes of all files first (once for all ranks is enough: find_checkpoint does it).
-  explicit Checkpoint(const std::string& step_folder, bool verify = true);
-
-  const Hdf5File& model() const { return model_; }
-  int64_t update() const;
-  Attributes state() const { return model_.attrs("/state"); }
-  std::string config() const { return model_.read_bytes("/config"); }
-  std::string asset(const std::string& name) const;  // "tokenizer" -> bytes; empty = none
-  std::vector<std::string> vocabulary() const;
-  // Fills the tensors. Missing, extra (in the groups that `into` names) and misshapen ones are one
-  // UserError that lists them all.
-  void load(const std::vector<CheckpointEntry>& into) const;
-
- private:
-  std::string folder_;
-  Hdf5File model_;
+// manifest.json, the last file of a checkpoint: size and XXH3-128 of every file and of itself, and where in
+// its file each dataset lies with its own hash. So files are verified, and the damaged dataset is named,
+// before HDF5 reads a byte: damage can make that library crash.
+// Rows of a dataset: described by the ranks that hold them, written by one, and listed in the manifest
+struct CheckpointPiece {
+  std::string path;
+  Shape whole;  // shape of the dataset in model.h5
+  DType dtype = DType::F32;
+  int64_t first_row = 0, rows = 0;  // of the whole
+  int rank = 0;                     // who writes it
+  int64_t bytes = 0, offset = -1;   // in the shard
+  std::string xxh3_128;
 };
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CheckpointPiece, path, whole, dtype, first_row, rows, rank,
+                                   bytes, offset, xxh3_128)
 
-std::string step_folder_name(int64_t update);                           // "step_00001000"
-std::vector<std::string> step_folders(const std::string& checkpoints);  // newest first, full paths
+struct StoredFile {
+  std::string name;
+  int64_t size = 0;
+  std::string xxh3_128;
+  std::vector<CheckpointPiece> datasets;  // of a shard
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StoredFile, name, size, xxh3_128, datasets)
+
+struct Manifest {
+  std::string format = "switchyard checkpoint";
+  int version = 3;
+  int64_t update = 0;
+  int64_t sequence = 0;  // counts the checkpoints of a folder: the newest has the largest
+  std::vector<StoredFile> files;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Manifest, format, version, update, sequence, files)
+
+std::string to_text(const Manifest& manifest);
+Manifest read_manifest(const std::string& step_folder);  // UserError unless whole
+
+// Size and hash of every file; UserError names the first bad file and its first damaged dataset.
+// Returns the folder.
+std::string verify_files(const std::string& step_folder);
+
+std::string step_folder_name(int64_t update);  // "step_00001000"
+// Sequence number and full path, newest first. A damaged manifest counts as kDamaged.
+constexpr int64_t kDamaged = INT64_MAX;
+std::set<std::pair<int64_t, std::string>, std::greater<>> step_folders(
+    const std::string& checkpoints);
 
 struct FoundCheckpoint {
   std::string folder;                 // empty: "latest" found none
@@ -121,5 +129,19 @@ struct FoundCheckpoint {
 FoundCheckpoint find_checkpoint(const std::string& checkpoints, const std::string& what);
 // A step folder, a run's checkpoints folder or its save-dir -> the step folder
 std::string resolve_checkpoint(const std::string& path);
+
+Hdf5File open_checkpoint(const std::string& step_folder, bool verify = true);  // its model.h5
+// Fills the tensors from a verified checkpoint. Missing, extra (in the groups that `into` names) and
+// misshapen ones are one UserError that lists them all.
+void load_checkpoint(const std::string& step_folder, const std::vector<CheckpointEntry>& into);
+
+// Hashes over (path, dtype, shape, bytes) of all datasets in path order: they do not depend on who wrote it.
+struct CheckpointDigest {
+  std::string model, optimizer;
+  std::string combined;  // hash of the two
+};
+CheckpointDigest digest(const Hdf5File& model);
+// "/model/x: element 17 is 0.25 in A, 0.5 in B, 8388608 ulps apart"; empty when all tensors are equal
+std::string first_difference(const Hdf5File& a, const Hdf5File& b);
 
 }  // namespace switchyard

@@ -6,11 +6,9 @@
 #include <fstream>
 #include <iomanip>
 #include <system_error>
-#include <vector>
 
 #include <fcntl.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "tensor/check.h"
 
@@ -22,26 +20,11 @@ void system_check(bool ok, const std::string& name, const char* what) {
   if (!ok) throw UserError(concat(name, ": ", what, ": ", std::generic_category().message(errno)));
 }
 
-// piece(bytes, n) for the bytes [offset, offset + count) of a file
-template <class F>
-void read_pieces(const std::string& file, int64_t offset, int64_t count, F&& piece) {
-  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  system_check(fd >= 0, file, "cannot be opened");
-  std::vector<char> buffer(size_t(1) << 20);
-  ssize_t got = 1;
-  for (; got > 0 && count > 0; offset += got, count -= got) {
-    got = ::pread(fd, buffer.data(), size_t(std::min(count, int64_t(buffer.size()))), offset);
-    if (got > 0) piece(buffer.data(), got);
-  }
-  ::close(fd);
-  system_check(got >= 0, file, "cannot be read");
+fs::path hidden(const fs::path& path) {  // what a start removes
+  return path.parent_path() / (".tmp_" + path.filename().string());
 }
 
 }  // namespace
-
-Hash128::Hash128() : state_(XXH3_createState(), XXH3_freeState) {
-  XXH3_128bits_reset(state_.get());
-}
 
 Hash128& Hash128::add(const void* bytes, int64_t count) {
   XXH3_128bits_update(state_.get(), bytes, size_t(count));
@@ -53,17 +36,30 @@ std::string Hash128::hex() const {
   return concat(std::hex, std::setfill('0'), std::setw(16), h.high64, std::setw(16), h.low64);
 }
 
-std::string hash_file(const std::string& file, int64_t offset, int64_t count) {
-  Hash128 hash;
-  read_pieces(file, offset, count, [&](const char* bytes, int64_t n) { hash.add(bytes, n); });
-  return hash.hex();
+std::string read_text(const std::string& file, int64_t offset, int64_t count) {
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  system_check(fd >= 0, file, "cannot be opened");
+  std::string text;
+  char buffer[1 << 16];
+  ssize_t got = 1;
+  while (got > 0 && int64_t(text.size()) < count) {
+    const size_t wanted = std::min(sizeof(buffer), size_t(count) - text.size());
+    got = ::pread(fd, buffer, wanted, offset + int64_t(text.size()));
+    if (got > 0) text.append(buffer, size_t(got));
+  }
+  ::close(fd);
+  system_check(got >= 0, file, "cannot be read");
+  return text;
 }
 
-std::string read_text(const std::string& file) {
-  std::string text;
-  read_pieces(file, 0, std::numeric_limits<int64_t>::max(),
-              [&](const char* bytes, int64_t n) { text.append(bytes, size_t(n)); });
-  return text;
+std::string hash_file(const std::string& file, int64_t offset, int64_t count) {
+  Hash128 hash;
+  std::string piece(1, ' ');
+  for (int64_t at = 0; at < count && !piece.empty(); at += int64_t(piece.size())) {
+    piece = read_text(file, offset + at, std::min<int64_t>(count - at, 1 << 20));
+    hash.add(piece);
+  }
+  return hash.hex();
 }
 
 void flush_to_disk(const std::string& name) {
@@ -74,36 +70,41 @@ void flush_to_disk(const std::string& name) {
 }
 
 void write_durably(const std::string& name, const std::string& text) {
-  std::ofstream file(name, std::ios::binary);
+  const std::string temporary = name + ".tmp";
+  std::ofstream file(temporary, std::ios::binary);
   file << text;
   file.close();
+  std::error_code ignored;
+  if (!file.good()) fs::remove(temporary, ignored);
   system_check(file.good(), name, "cannot be written");
-  flush_to_disk(name);
+  flush_to_disk(temporary);
+  fs::rename(temporary, name);
+  flush_to_disk(fs::absolute(name).parent_path());
 }
 
 void publish_folder(const std::string& temporary, const std::string& final) {
   flush_to_disk(temporary);
-  if (!fs::exists(final)) {
-    fs::rename(temporary, final);
-  } else if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, final.c_str(), RENAME_EXCHANGE) !=
-             0) {
-    // A file system that cannot exchange (NFS): two steps
-    const std::string aside = temporary + "_old";
-    fs::rename(final, aside);
-    fs::rename(temporary, final);
-    fs::remove_all(aside);
+  const std::string older = final + "_old";  // still found there after a crash
+  if (fs::exists(final)) {
+    remove_folder(older);
+    fs::rename(final, older);
   }
+  fs::rename(temporary, final);
   flush_to_disk(fs::path(final).parent_path());
-  fs::remove_all(temporary);  // after an exchange: the older folder
+  remove_folder(older);
+}
+
+void remove_folder(const std::string& folder) {
+  if (!fs::exists(folder)) return;
+  fs::rename(folder, hidden(folder));
+  fs::remove_all(hidden(folder));
 }
 
 void publish_link(const std::string& link, const std::string& target) {
-  const fs::path path(link);
-  const fs::path temporary = path.parent_path() / (".tmp_" + path.filename().string());
-  fs::remove(temporary);
-  fs::create_symlink(target, temporary);
-  fs::rename(temporary, path);
-  flush_to_disk(path.parent_path());
+  fs::remove(hidden(link));
+  fs::create_symlink(target, hidden(link));
+  fs::rename(hidden(link), link);
+  flush_to_disk(fs::path(link).parent_path());
 }
 
 void check_free_space(const std::string& folder, int64_t bytes) {

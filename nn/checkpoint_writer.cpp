@@ -1,25 +1,53 @@
-// Saving, seen from all ranks. Steps: the plan from all ranks' lists; rank 0 looks at the disk and makes a
-// temporary folder; each rank hands its pieces to the first rank of its process, which writes them (without
-// communication, so that a background thread can do it); rank 0 writes the manifest, gives the folder its
-// name, moves the links and prunes.
+// Saving, seen from all ranks. Steps: the ranks tell each other what they hold; rank 0 looks at the disk and
+// makes a temporary folder; the first rank of each process takes its process's share of the plan and writes
+// it (without communication, so that a background thread can do it); rank 0 writes the manifest, gives the
+// folder its name, moves the links and prunes.
 #include <algorithm>
 #include <filesystem>
 #include <iomanip>
+#include <map>
 
 #include <unistd.h>
 
 #include "nn/checkpoint.h"
 #include "nn/checkpoint_files.h"
-#include "nn/checkpoint_manifest.h"
 
 namespace switchyard {
 namespace fs = std::filesystem;
+using Json = nlohmann::json;
 using Pieces = std::vector<std::pair<CheckpointPiece, Tensor>>;
 namespace {
 
-struct SaveFailed : Error {  // on all ranks alike
-  using Error::Error;
-};
+// What a rank holds, as JSON
+std::string describe(const std::vector<CheckpointEntry>& entries) {
+  std::vector<CheckpointPiece> pieces;
+  for (const auto& [path, t, whole, first_row] : entries)
+    pieces.push_back({path, whole, t.dtype(), first_row, t.dim(0), 0, t.bytes(), -1, ""});
+  return Json(pieces).dump();
+}
+
+// Which rank writes which rows: of those that hold them the one with the least to write so far. By path and
+// first row; a function of the ranks' descriptions alone, nothing depends on processes.
+std::vector<CheckpointPiece> make_plan(const std::vector<std::string>& descriptions) {
+  std::map<std::pair<std::string, int64_t>, std::vector<CheckpointPiece>> holders;
+  for (size_t rank = 0; rank < descriptions.size(); ++rank)
+    for (CheckpointPiece p : Json::parse(descriptions[rank])) {
+      p.rank = int(rank);
+      holders[{p.path, p.first_row}].push_back(p);
+    }
+  std::vector<CheckpointPiece> plan;
+  std::vector<int64_t> load(descriptions.size(), 0);
+  std::map<std::string, int64_t> missing;  // rows by path
+  for (const auto& [key, copies] : holders) {
+    const auto load_of = [&](const CheckpointPiece& p) { return load[size_t(p.rank)]; };
+    plan.push_back(*std::ranges::min_element(copies, {}, load_of));
+    load[size_t(plan.back().rank)] += plan.back().bytes;
+    missing.try_emplace(key.first, plan.back().whole[0]).first->second -= plan.back().rows;
+  }
+  for (const auto& [path, rows] : missing)
+    check(rows == 0, path + ": the ranks' rows do not make up the whole");
+  return plan;
+}
 
 std::string shard_name(int process) {
   return concat("shard_", std::setfill('0'), std::setw(5), process, ".h5");
@@ -44,7 +72,6 @@ StoredFile write_shard(const std::string& folder, int process, const Pieces& pie
   for (const auto& [piece, tensor] : pieces) {
     if (cancelled) throw Error("saving was given up");
     file.write(path_in_shard(piece), tensor);
-    if (tensor.numel() == 0) continue;
     datasets.push_back(piece);
     datasets.back().offset = file.offset(path_in_shard(piece));
     datasets.back().xxh3_128 = Hash128().add(tensor.raw(), tensor.bytes()).hex();
@@ -65,12 +92,11 @@ StoredFile write_index(const std::string& folder, const std::vector<CheckpointPi
     for (; i < plan.size() && plan[i].path == first.path; ++i)
       sources.push_back({shard_name(runtime.process_of(plan[i].rank)), path_in_shard(plan[i]),
                          plan[i].first_row, plan[i].rows});
-    if (numel_of(first.whole) == 0) file.write(first.path, Tensor::empty(first.whole, first.dtype));
-    else file.write_virtual(first.path, first.whole, first.dtype, sources);
+    file.write_virtual(first.path, first.whole, first.dtype, sources);
   }
   file.write_bytes("/config", snapshot.config);
-  for (const auto& [name, bytes] : snapshot.assets) file.write_bytes("/" + name, bytes);
-  if (!snapshot.vocabulary.empty()) file.write_strings("/vocabulary", snapshot.vocabulary);
+  file.write_bytes("/tokenizer", snapshot.tokenizer);
+  file.write_strings("/vocabulary", snapshot.vocabulary);
   file.write("/state/update", Tensor::of(std::vector<int64_t>{snapshot.update}));
   for (const auto& [key, value] : snapshot.state) file.set_attr("/state", key, value);
   file.close();
@@ -78,6 +104,21 @@ StoredFile write_index(const std::string& folder, const std::vector<CheckpointPi
 }
 
 }  // namespace
+
+std::vector<CheckpointEntry> checkpoint_entries(const std::vector<NamedParam>& params,
+                                                Optimizer* optimizer) {
+  std::vector<CheckpointEntry> entries;
+  for (const auto& [path, p] : params) {
+    const Shape whole = p->global_shape();
+    entries.push_back({"/model/" + path, p->var.data(), whole, p->first_row});
+    if (!optimizer) continue;
+    const Optimizer::Slot& slot = optimizer->slot(path, *p);
+    entries.push_back({"/optimizer/m/" + path, slot.m, whole, p->first_row});
+    entries.push_back({"/optimizer/v/" + path, slot.v, whole, p->first_row});
+    entries.push_back({"/optimizer/step/" + path, slot.step, {1}});
+  }
+  return entries;
+}
 
 std::string step_folder_name(int64_t update) {
   return concat("step_", std::setfill('0'), std::setw(8), update);
@@ -102,150 +143,103 @@ std::string CheckpointWriter::temporary() const {
   return folder_ + "/.tmp_" + step_folder_name(update_);
 }
 
-// Runs fn on every rank: what all of them returned, or the first error as SaveFailed. Collective.
-std::vector<std::string> CheckpointWriter::together(const std::function<std::string()>& fn) const {
+// Runs fn on every rank: "" or the first rank's error. Collective.
+std::string CheckpointWriter::failure(const std::function<void()>& fn) const {
   std::string mine;
   try {
-    mine = "+" + fn();
+    fn();
   } catch (const std::exception& e) {
-    mine = concat("-", e.what());
+    mine = e.what();
   }
-  std::vector<std::string> all = runtime_.world.all_gather_bytes(mine);
-  for (auto& text : all) {
-    if (text[0] == '-') throw SaveFailed(text.substr(1));
-    text.erase(0, 1);
-  }
-  return all;
+  const auto all = runtime_.world.all_gather_bytes(mine);
+  const auto failed = std::ranges::find_if(all, [](auto& text) { return !text.empty(); });
+  return failed == all.end() ? "" : *failed;
 }
 
-std::optional<SaveResult> CheckpointWriter::begin(const Snapshot& snapshot, bool best) {
+void CheckpointWriter::begin(const Snapshot& snapshot, bool best) {
   check(!in_flight_, "a checkpoint is already under way");
-  const int rank = runtime_.world.rank();
-  update_ = snapshot.update;
-  best_ = best;
-  try {
-    if (update_ == saved_update_) {  // already on disk
-      together([&] {
-        if (rank == 0 && best)
-          publish_link(folder_ + "/checkpoint_best", step_folder_name(update_));
-        return "";
-      });
-      return SaveResult{true, ""};
+  in_flight_ = true, best_ = best, update_ = snapshot.update;
+  const dist::Comm& world = runtime_.world;
+  const auto descriptions = world.all_gather_bytes(describe(snapshot.tensors));
+  // Where they are, for the first rank of the process
+  const auto addresses =
+      world.all_gather_bytes(concat(reinterpret_cast<uintptr_t>(&snapshot.tensors)));
+  std::vector<CheckpointPiece> plan;
+  if (runtime_.leads_process()) plan = make_plan(descriptions);
+  error_ = failure([&] {
+    if (world.rank() != 0) return;
+    int64_t bytes = int64_t(plan.size() * 4096 + snapshot.tokenizer.size()) + (1 << 20);
+    for (const auto& piece : plan) bytes += piece.bytes;
+    check_free_space(folder_, bytes);
+    fs::remove_all(temporary());
+    fs::create_directory(temporary());
+  });
+  if (error_.empty() && runtime_.leads_process()) {
+    Pieces pieces;
+    for (const auto& piece : plan) {
+      if (runtime_.process_of(piece.rank) != runtime_.process) continue;
+      const auto address = std::stoull(addresses[size_t(piece.rank)]);
+      const auto& list = *reinterpret_cast<const std::vector<CheckpointEntry>*>(address);
+      const Tensor& t = std::ranges::find(list, piece.path, &CheckpointEntry::path)->tensor;
+      pieces.emplace_back(piece, asynchronous_ ? t.clone() : t);
     }
-    const std::vector<CheckpointPiece> plan =
-        plan_checkpoint(runtime_.world.all_gather_bytes(describe(snapshot.tensors)));
-    Pieces mine;
-    // The address of `mine` is for the ranks of this process
-    const std::vector<std::string> addresses = together([&] {
-      if (rank == 0) {
-        int64_t bytes = int64_t(plan.size() * 4096) + (1 << 20);
-        for (const auto& piece : plan) bytes += piece.bytes;
-        for (const auto& [name, asset] : snapshot.assets) bytes += int64_t(asset.size());
-        check_free_space(folder_, bytes);
-        fs::remove_all(temporary());
-        fs::create_directory(temporary());
-      }
-      std::map<std::string, Tensor> tensors;
-      for (const auto& e : snapshot.tensors) tensors[e.path] = e.tensor;
-      for (const auto& piece : plan)
-        if (piece.rank == rank) {
-          const Tensor& t = tensors.at(piece.path);
-          mine.emplace_back(piece, asynchronous_ ? t.clone() : t);
-        }
-      return concat(reinterpret_cast<uintptr_t>(&mine));
-    });
-    if (runtime_.leads_process()) {
-      Pieces pieces;
-      for (int r = rank; r < int(addresses.size()); ++r) {
-        if (runtime_.process_of(r) != runtime_.process) break;
-        const auto& its = *reinterpret_cast<const Pieces*>(std::stoull(addresses[size_t(r)]));
-        pieces.insert(pieces.end(), its.begin(), its.end());
-      }
-      auto write = [folder = temporary(), plan, pieces, snapshot, runtime = runtime_,
-                    &cancelled = cancelled_] {
-        std::vector<StoredFile> files;
-        if (runtime.process == 0) files.push_back(write_index(folder, plan, snapshot, runtime));
-        files.push_back(write_shard(folder, runtime.process, pieces, cancelled));
-        return files;
-      };
-      files_ = std::async(asynchronous_ ? std::launch::async : std::launch::deferred, write);
-    }
-    runtime_.world.barrier();  // every `mine` was read
-  } catch (const SaveFailed& e) {
-    return SaveResult{false, e.what()};
+    auto write = [plan, pieces, snapshot, folder = temporary(), runtime = runtime_,
+                  &cancelled = cancelled_] {
+      std::vector<StoredFile> files;
+      if (runtime.process == 0) files.push_back(write_index(folder, plan, snapshot, runtime));
+      files.push_back(write_shard(folder, runtime.process, pieces, cancelled));
+      return Json(files).dump();
+    };
+    files_ = std::async(asynchronous_ ? std::launch::async : std::launch::deferred, write);
   }
-  in_flight_ = true;
-  if (asynchronous_) return std::nullopt;
-  return finish();
+  world.barrier();  // every list was read
 }
 
 bool CheckpointWriter::shard_done() const {
   return !files_.valid() || files_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
-SaveResult CheckpointWriter::finish() {
+std::string CheckpointWriter::finish() {
   check(in_flight_, "no checkpoint is under way");
   in_flight_ = false;
-  SaveResult result;
-  try {
-    const std::vector<std::string> files = together(
-        [&] { return files_.valid() ? nlohmann::json(files_.get()).dump() : std::string("[]"); });
-    const auto publish_at_0 = [&] { return runtime_.world.rank() == 0 ? publish(files) : ""; };
-    result = {true, together(publish_at_0)[0]};
-    saved_update_ = update_;
-  } catch (const SaveFailed& e) {
-    result = {false, e.what()};
+  const bool first = runtime_.world.rank() == 0;
+  std::string mine = "[]";
+  if (error_.empty())
+    error_ = failure([&] {
+      if (files_.valid()) mine = files_.get();
+    });
+  if (error_.empty()) {
+    const auto files = runtime_.world.all_gather_bytes(mine);
+    error_ = failure([&] {
+      if (first) publish(files);
+    });
   }
   std::error_code ignored;  // the next start tries again
-  if (runtime_.world.rank() == 0) fs::remove_all(temporary(), ignored);
-  return result;
+  if (first) fs::remove_all(temporary(), ignored);
+  return error_;
 }
 
-std::optional<SaveResult> CheckpointWriter::wait() {
-  if (!in_flight_) return std::nullopt;
-  return finish();
-}
-
-// Rank 0, with every process's files; returns what went wrong once the checkpoint was safe
-std::string CheckpointWriter::publish(const std::vector<std::string>& shards) const {
+// Rank 0, with every process's files
+void CheckpointWriter::publish(const std::vector<std::string>& files) const {
   Manifest manifest;
   manifest.update = update_;
-  for (const auto& text : shards)
-    for (const StoredFile file : nlohmann::json::parse(text)) manifest.files.push_back(file);
-  for (const auto& older : step_folders(folder_)) {
-    try {
-      manifest.sequence = std::max(manifest.sequence, Manifest::read(older).sequence + 1);
-    } catch (const UserError&) {
-      // A damaged one has no place in the order; whoever resumes is told.
-    }
-  }
-  write_durably(temporary() + "/manifest.json", manifest.to_text());
-  publish_folder(temporary(), folder_ + "/" + step_folder_name(update_));
-  try {
-    publish_link(folder_ + "/checkpoint_last", step_folder_name(update_));
-    if (best_) publish_link(folder_ + "/checkpoint_best", step_folder_name(update_));
-    prune();
-  } catch (const std::exception& e) {
-    return concat(step_folder_name(update_), " is saved, but: ", e.what());
-  }
-  return "";
-}
+  for (const auto& text : files)
+    for (const StoredFile file : Json::parse(text)) manifest.files.push_back(file);
+  for (const auto& [sequence, folder] : step_folders(folder_))
+    if (sequence != kDamaged) manifest.sequence = std::max(manifest.sequence, sequence + 1);
+  write_durably(temporary() + "/manifest.json", to_text(manifest));
+  const std::string name = step_folder_name(update_), last = folder_ + "/checkpoint_last",
+                    best = folder_ + "/checkpoint_best";
+  publish_folder(temporary(), folder_ + "/" + name);
+  publish_link(last, name);
+  if (best_) publish_link(best, name);
 
-void CheckpointWriter::prune() const {
-  if (keep_ <= 0) return;
-  const std::vector<std::string> folders = step_folders(folder_);
-  for (size_t i = size_t(keep_); i < folders.size(); ++i) {
-    const fs::path folder(folders[i]);
-    auto linked = [&](const char* link) {
-      std::error_code none;
-      return fs::read_symlink(fs::path(folder_) / link, none) == folder.filename();
-    };
-    if (linked("checkpoint_last") || linked("checkpoint_best")) continue;
-    // Out of sight first: a crash while deleting must not look like a damaged checkpoint
-    const fs::path doomed = folder.parent_path() / (".tmp_old_" + folder.filename().string());
-    fs::rename(folder, doomed);
-    fs::remove_all(doomed);
-  }
+  int kept = 0;
+  std::error_code none;
+  for (const auto& [sequence, folder] : step_folders(folder_))
+    if (keep_ > 0 && ++kept > keep_ && !fs::equivalent(folder, last, none) &&
+        !fs::equivalent(folder, best, none))
+      remove_folder(folder);
 }
 
 }  // namespace switchyard

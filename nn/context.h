@@ -2,7 +2,6 @@
 // there is no other hidden state. The stream is [rows, d] with row b * T + t; only attention knows B and T.
 #pragma once
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +9,8 @@
 #include "tensor/rng.h"
 
 namespace switchyard {
+
+struct DecodeState;  // attention.h
 
 // Which rows the stream has. Replaceable: a method may move rows to other ranks and back.
 struct RowLayout {
@@ -33,25 +34,14 @@ struct DecisionRecorder {
   std::vector<std::vector<int64_t>> log;
   size_t next = 0;
   bool replaying = false;
-  size_t position() const { return replaying ? next : log.size(); }
+  DecisionRecorder* outer = nullptr;  // is asked before a new decision is made
   // Recording: keeps `made()` and returns it. Replaying: returns the recorded one without calling made.
   template <class F>
   std::vector<int64_t> decide(F&& made) {
     if (replaying) return log.at(next++);
-    log.push_back(made());
+    log.push_back(outer ? outer->decide(made) : made());
     return log.back();
   }
-};
-
-struct KeyValue {
-  Tensor k, v;              // [B, T_so_far, H*D]
-  bool of_encoder = false;  // one entry for each sentence, shared by its hypotheses
-};
-struct DecodeState {                                // incremental decoding: one token per call
-  int64_t position = 0;                             // of the next token
-  int64_t beams = 1;                                // hypotheses (stream rows) of each sentence
-  std::map<std::string, KeyValue> cache;            // by attention path
-  void reorder(const std::vector<int64_t>& index);  // beam search: row i continues old row index[i]
 };
 
 // Draws recorded elsewhere, for tests: site -> values. A site that is present is used instead of Philox.
@@ -69,7 +59,6 @@ struct ForwardContext {
   DecodeState* decode = nullptr;  // set while generating
   std::vector<NamedLoss> losses;
   Statistics statistics;
-  bool recomputing = false;  // second pass of a checkpointed block: do not count statistics again
   DecisionRecorder* recorder = nullptr;
   const InjectedDraws* injected = nullptr;
 
@@ -82,15 +71,18 @@ struct ForwardContext {
   void add_loss(const std::string& name, double weight, const Var& value) {
     losses.push_back({name, weight, value});
   }
-  // Adds to statistics[path/name].
-  void count(const std::string& name, const std::vector<double>& values);
+  void count(const std::string& name, const std::vector<double>& values) {
+    std::vector<double>& total = statistics[site(name)];
+    if (total.size() < values.size()) total.resize(values.size());
+    for (size_t i = 0; i < values.size(); ++i) total[i] += values[i];
+  }
 };
 
 // Scope s(ctx, "moe"): appends a component to ctx.path for the lifetime of s.
 class Scope {
  public:
   Scope(ForwardContext& ctx, const std::string& component) : ctx_(ctx), length_(ctx.path.size()) {
-    ctx.path += (ctx.path.empty() ? "" : "/") + component;
+    ctx.path = ctx.site(component);
   }
   ~Scope() { ctx_.path.resize(length_); }
   Scope(const Scope&) = delete;

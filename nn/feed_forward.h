@@ -1,8 +1,6 @@
-// The dense feed-forward map W2 drop(act(W1 x + b1)) + b2, in a Residual frame.
-// An MoE block takes its place in some layers (sub_block.h: FeedForwardFactory).
+// The dense feed-forward map W2 drop(act(W1 x + b1)) + b2. An MoE block takes its place in some layers.
 #pragma once
-#include "nn/linear.h"
-#include "nn/residual.h"
+#include "nn/stack.h"
 
 namespace switchyard {
 

@@ -1,7 +1,6 @@
 #include "nn/generate.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "tensor/parallel.h"
@@ -14,72 +13,60 @@ constexpr double kDead = -std::numeric_limits<double>::infinity();
 struct Partial {  // an unfinished hypothesis = one row of the stream
   std::vector<int64_t> tokens;
   double score = kDead;
-  int64_t parent = 0;  // which hypothesis of the step before it continues
+  int64_t row = 0;  // which row of the stream it continues
 };
 
 struct Search {  // of one sentence
   int64_t sentence = 0, max_len = 0, forced = -1;
-  std::vector<Partial> partials;  // `beam` of them; dead ones fill up
+  std::vector<Partial>
+      partials;  // `beam` of them, dead ones (padding) last; none: the search is over
   std::vector<Hypothesis> done;
-  bool finished = false;
 };
 
-struct Candidate {
-  double score;
-  int64_t parent, token;
-};
-
-// The k best continuations; scores are -inf where a rule forbids the token. log_q [beam, V]
+// One more token. log_q [beam, V]: of the rows from first_row on
 template <class T>
-std::vector<Candidate> best_candidates(const Search& s, const T* log_q, int64_t vocabulary,
-                                       int64_t step, const GenerateOptions& o) {
-  const size_t k = 2 * size_t(o.beam);
-  std::vector<Candidate> best;
-  const auto offer = [&](int64_t parent, int64_t token, double score) {
+void advance(Search& s, const T* log_q, int64_t vocabulary, int64_t first_row,
+             const GenerateOptions& o) {
+  const size_t beam = size_t(o.beam);
+  const int64_t step = int64_t(s.partials[0].tokens.size()) - 1;
+  struct Candidate {
+    double score;
+    int64_t parent, token;
+  };
+  std::vector<Candidate> best;  // the 2 beam best continuations
+  const auto offer = [&](int64_t parent, int64_t token) {
+    const double score = s.partials[parent].score + log_q[parent * vocabulary + token];
     // Offers come by rising (parent, token): an equal score stays behind those before it.
-    if (!(score > kDead) || (best.size() == k && !(score > best.back().score))) return;
-    if (best.size() == k) best.pop_back();
-    const auto at =
-        std::find_if(best.begin(), best.end(), [&](auto& c) { return score > c.score; });
+    if (!(score > kDead) || (best.size() == 2 * beam && !(score > best.back().score))) return;
+    if (best.size() == 2 * beam) best.pop_back();
+    const auto at = std::ranges::find_if(best, [&](auto& c) { return score > c.score; });
     best.insert(at, {score, parent, token});
   };
   for (int64_t p = 0; p < o.beam; ++p) {
-    const double so_far = s.partials[p].score;
-    if (so_far == kDead) continue;
-    const T* row = log_q + p * vocabulary;
-    if (step >= s.max_len) {
-      offer(p, o.eos, so_far + row[o.eos]);
-    } else if (step == 0 && s.forced >= 0) {
-      offer(p, s.forced, so_far + row[s.forced]);
-    } else {
+    if (s.partials[p].score == kDead) continue;
+    if (step >= s.max_len) offer(p, o.eos);
+    else if (step == 0 && s.forced >= 0) offer(p, s.forced);
+    else
       for (int64_t token = 0; token < vocabulary; ++token)
-        if (token != o.pad && (token != o.eos || step >= o.min_len))
-          offer(p, token, so_far + row[token]);
-    }
+        if (token != o.pad && (token != o.eos || step >= o.min_len)) offer(p, token);
   }
-  return best;
-}
-
-template <class T>
-void advance(Search& s, const T* log_q, int64_t vocabulary, int64_t step,
-             const GenerateOptions& o) {
-  const std::vector<Candidate> best = best_candidates(s, log_q, vocabulary, step, o);
   check(!best.empty(), concat("generation: the model's output for sentence ", s.sentence,
                               " of the batch is not finite"));
+
   std::vector<Partial> next;
   for (size_t i = 0; i < best.size(); ++i) {
-    const Candidate& c = best[i];
-    const bool ends = c.token == o.eos;
-    if (ends ? i >= size_t(o.beam) || s.done.size() == size_t(o.beam)
-             : next.size() == size_t(o.beam))
-      continue;
-    std::vector<int64_t> tokens = s.partials[c.parent].tokens;
-    tokens.push_back(c.token);
-    if (ends) s.done.push_back({std::move(tokens), c.score / std::pow(double(step + 1), o.lenpen)});
-    else next.push_back({std::move(tokens), c.score, c.parent});
+    const auto& [score, parent, token] = best[i];
+    std::vector<int64_t> tokens = s.partials[parent].tokens;
+    tokens.push_back(token);
+    if (token != o.eos) {
+      if (next.size() < beam) next.push_back({std::move(tokens), score, first_row + parent});
+    } else if (i < beam && s.done.size() < beam) {
+      tokens.erase(tokens.begin());  // what decoding starts with
+      s.done.push_back({std::move(tokens), score / std::pow(double(step + 1), o.lenpen)});
+    }
   }
-  s.finished = next.empty() || s.done.size() == size_t(o.beam) || step >= s.max_len;
-  next.resize(o.beam);
+  if (s.done.size() == beam || step >= s.max_len) next.clear();
+  if (!next.empty()) next.resize(beam, {{o.pad}});
   s.partials = std::move(next);
 }
 
@@ -94,31 +81,10 @@ std::vector<Search> begin(const Tensor& source, const std::vector<int64_t>& firs
     s.max_len = std::min(int64_t(o.max_len_a * double(length)) + o.max_len_b, o.max_positions - 1);
     s.forced = first.empty() ? -1 : first.at(b);
     check(s.forced < vocabulary, concat("forced token ", s.forced, " is not below ", vocabulary));
-    s.partials.resize(o.beam);
-    s.partials[0].score = 0;  // at the start all hypotheses are the same one
+    s.partials.resize(o.beam, {{o.pad}});
+    s.partials[0] = {{o.eos}, 0};  // at the start all hypotheses are the same one
   }
   return searches;
-}
-
-// Drops the finished searches, and with them their rows of the caches and of the source's layout.
-void compact(std::vector<Search>& active, DecodeState& state, RowLayout& source_layout) {
-  std::vector<int64_t> rows;
-  std::vector<uint8_t> old, padding;
-  if (source_layout.padding.defined()) old = source_layout.padding.to_vector<uint8_t>();
-  std::vector<Search> rest;
-  for (size_t i = 0; i < active.size(); ++i) {
-    if (active[i].finished) continue;
-    for (const Partial& p : active[i].partials) rows.push_back(int64_t(i) * state.beams + p.parent);
-    if (!old.empty()) {
-      const auto first = old.begin() + int64_t(i) * source_layout.time;
-      padding.insert(padding.end(), first, first + source_layout.time);
-    }
-    rest.push_back(std::move(active[i]));
-  }
-  state.reorder(rows);
-  if (!old.empty()) source_layout.padding = Tensor::of(padding);
-  source_layout.batch = int64_t(rest.size());
-  active = std::move(rest);
 }
 
 }  // namespace
@@ -150,12 +116,9 @@ std::vector<std::vector<Hypothesis>> generate(Transformer& model, const Tensor& 
   std::vector<std::vector<Hypothesis>> result(source.dim(0));
   std::vector<Search> active = begin(source, first, vocabulary, options);
   for (int64_t step = 0; any_rank_active(!active.empty()); ++step) {
-    std::vector<int64_t> last;  // the newest token of each row; dead rows are padding
+    std::vector<int64_t> last;  // the newest token of each row
     for (const Search& s : active)
-      for (const Partial& p : s.partials)
-        last.push_back(p.score == kDead   ? options.pad
-                       : p.tokens.empty() ? options.eos
-                                          : p.tokens.back());
+      for (const Partial& p : s.partials) last.push_back(p.tokens.back());
     c.micro_batch = (ctx.micro_batch << 20) + step;  // random draws differ from step to step
     const Tensor tokens = Tensor::of(last, {int64_t(last.size()), 1});
     const Tensor logits = model.decode(tokens, encoder_out, c).data();  // [rows, V]
@@ -163,19 +126,29 @@ std::vector<std::vector<Hypothesis>> generate(Transformer& model, const Tensor& 
     log_softmax_forward(logits, log_q);
     FLOAT_DISPATCH(log_q.dtype(), T, {
       parallel_for(int64_t(active.size()), 1, [&](int64_t from, int64_t to) {
-        for (int64_t i = from; i < to; ++i)
-          advance(active[i], log_q.data<T>() + i * options.beam * vocabulary, vocabulary, step,
-                  options);
+        for (int64_t i = from; i < to; ++i) {
+          const int64_t row = i * options.beam;
+          advance(active[i], log_q.data<T>() + row * vocabulary, vocabulary, row, options);
+        }
       });
     });
-    for (Search& s : active) {
-      if (!s.finished) continue;
-      std::stable_sort(s.done.begin(), s.done.end(),
-                       [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
-      if (s.done.size() > size_t(options.nbest)) s.done.resize(options.nbest);
+    std::erase_if(active, [&](Search& s) {
+      if (!s.partials.empty()) return false;
+      std::ranges::stable_sort(s.done, std::greater(), &Hypothesis::score);
+      s.done.resize(std::min(s.done.size(), size_t(options.nbest)));
       result[s.sentence] = std::move(s.done);
+      return true;
+    });
+    // The caches and the source's layout follow the hypotheses that live on.
+    std::vector<int64_t> rows, ids;
+    for (const Search& s : active) {
+      for (const Partial& p : s.partials) rows.push_back(p.row);
+      const int64_t* id = source.data<int64_t>() + s.sentence * source.dim(1);
+      ids.insert(ids.end(), id, id + source.dim(1));
     }
-    compact(active, state, c.source_layout);
+    state.reorder(rows);
+    c.source_layout =
+        layout_of(Tensor::of(ids, {int64_t(active.size()), source.dim(1)}), options.pad);
     c.losses.clear();
   }
   ctx.statistics = std::move(c.statistics);

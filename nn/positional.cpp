@@ -24,29 +24,17 @@ Tensor make_table(int64_t positions, int64_t width) {
 
 }  // namespace
 
-Tensor SinusoidalPositions::look_up(const std::vector<int64_t>& positions) {
-  const int64_t longest = positions.empty() ? 0 : std::ranges::max(positions);
-  if (!table_.defined() || longest >= table_.dim(0)) {
-    const int64_t rows = std::max<int64_t>(256, 2 * longest);
-    table_ = make_table(rows, width_).to(dtype_);
+Tensor SinusoidalPositions::forward(const Tensor& ids, int64_t earlier) {
+  std::vector<int64_t> rows = ids.to_vector<int64_t>();
+  int64_t last = pad_ + earlier;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (int64_t(i) % ids.dim(1) == 0) last = pad_ + earlier;
+    rows[i] = rows[i] == pad_ ? -1 : ++last;  // -1: a zero row
   }
-  return gather_rows(Var(table_), Tensor::of(positions)).data();
-}
-
-Tensor SinusoidalPositions::forward(const Tensor& ids) {
-  const int64_t batch = ids.dim(0), time = ids.dim(1);
-  std::vector<int64_t> positions(batch * time, -1);
-  const int64_t* id = ids.data<int64_t>();
-  for (int64_t b = 0; b < batch; ++b) {
-    int64_t next = pad_ + 1;
-    for (int64_t i = b * time; i < (b + 1) * time; ++i)
-      if (id[i] != pad_) positions[i] = next++;
-  }
-  return look_up(positions);
-}
-
-Tensor SinusoidalPositions::at(int64_t rows, int64_t index) {
-  return look_up(std::vector<int64_t>(rows, pad_ + 1 + index));
+  const int64_t longest = pad_ + earlier + ids.dim(1);
+  if (!table_.defined() || longest >= table_.dim(0))
+    table_ = make_table(std::max<int64_t>(256, 2 * longest), width_).to(dtype_);
+  return gather_rows(Var(table_), Tensor::of(rows)).data();
 }
 
 }  // namespace switchyard

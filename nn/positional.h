@@ -12,12 +12,10 @@ class SinusoidalPositions {
   SinusoidalPositions(int64_t width, int64_t pad, DType dtype = DType::F32)
       : width_(width), pad_(pad), dtype_(dtype) {}
 
-  Tensor forward(const Tensor& ids);       // i64 [B, T] -> [B*T, d]
-  Tensor at(int64_t rows, int64_t index);  // [rows, d]: all tokens are number `index`, from 0
+  // ids i64 [B, T], of sentences that already have `earlier` tokens -> [B*T, d]
+  Tensor forward(const Tensor& ids, int64_t earlier = 0);
 
  private:
-  Tensor look_up(const std::vector<int64_t>& positions);  // -1: a zero row
-
   int64_t width_, pad_;
   DType dtype_;
   Tensor table_;  // [positions so far, d]

@@ -1,7 +1,5 @@
 #include "nn/stack.h"
 
-#include <utility>
-
 namespace switchyard {
 namespace {
 
@@ -15,36 +13,25 @@ Var forward_checkpointed(SubBlock& block, const Var& x, const Var& encoder_out,
     DecisionRecorder decisions;  // of the first pass
   };
   const auto memory = std::make_shared<Memory>(Memory{&ctx, ctx, {}});
+  memory->decisions.outer = ctx.recorder;
   memory->entry.losses.clear();
   memory->entry.statistics.clear();
-  memory->entry.recomputing = true;
-  memory->entry.recorder = &memory->decisions;
+  ctx.recorder = memory->entry.recorder = &memory->decisions;
   const auto run = [&block, memory](const std::vector<Var>& in) {
     ForwardContext again = memory->entry;
-    memory->decisions.next = 0;
     ForwardContext& c = memory->live ? *memory->live : again;
+    memory->decisions.next = 0;
+    const size_t before = c.losses.size();
     std::vector<Var> out{block.forward(in[0], in[1], c)};
-    for (const NamedLoss& loss : c.losses) out.push_back(loss.value);
+    for (size_t i = before; i < c.losses.size(); ++i) out.push_back(c.losses[i].value);
     return out;
   };
-
-  DecisionRecorder own;
-  DecisionRecorder* const outer = ctx.recorder;
-  DecisionRecorder& recorder = outer ? *outer : own;
-  ctx.recorder = &recorder;
-  const size_t begin = recorder.position();
-  std::vector<NamedLoss> losses = std::exchange(ctx.losses, {});  // of the blocks before
+  const size_t before = ctx.losses.size();
   const std::vector<Var> out = checkpoint(run, {x, encoder_out});
-  ctx.recorder = outer;
-  memory->live = nullptr;
-  memory->decisions.log.assign(recorder.log.begin() + begin,
-                               recorder.log.begin() + recorder.position());
+  for (size_t i = 1; i < out.size(); ++i) ctx.losses[before + i - 1].value = out[i];
+  ctx.recorder = memory->decisions.outer;
   memory->decisions.replaying = true;
-  for (size_t i = 0; i < ctx.losses.size(); ++i) {
-    ctx.losses[i].value = out[i + 1];
-    losses.push_back(ctx.losses[i]);
-  }
-  ctx.losses = std::move(losses);
+  memory->live = nullptr;
   return out[0];
 }
 
@@ -53,24 +40,22 @@ Var forward_checkpointed(SubBlock& block, const Var& x, const Var& encoder_out,
 Var Stack::forward(const Var& input, const Var& encoder_out, ForwardContext& ctx) {
   const bool checkpointed = checkpoint_ && ctx.training && grad_enabled() && !ctx.decode;
   Var x = input;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    Scope scope(ctx, std::to_string(i));
-    for (auto& block : layers_[i].blocks)
-      x = checkpointed ? forward_checkpointed(*block, x, encoder_out, ctx)
-                       : block->forward(x, encoder_out, ctx);
+  for (auto& [layer, block] : blocks_) {
+    Scope scope(ctx, std::to_string(layer));
+    x = checkpointed ? forward_checkpointed(*block, x, encoder_out, ctx)
+                     : block->forward(x, encoder_out, ctx);
   }
   return norm_ ? norm_->forward(x) : x;
 }
 
 bool Stack::evolve(int64_t update) {
   bool changed = false;
-  for (auto& layer : layers_)
-    for (auto& block : layer.blocks) changed |= block->evolve(update);
+  for (auto& [layer, block] : blocks_) changed |= block->evolve(update);
   return changed;
 }
 
 void Stack::visit(ParamVisitor& v) {
-  for (size_t i = 0; i < layers_.size(); ++i) v(std::to_string(i), layers_[i]);
+  for (auto& [layer, block] : blocks_) v(std::to_string(layer), *block);
   if (norm_) v("norm", *norm_);
 }
 

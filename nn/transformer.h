@@ -3,10 +3,8 @@
 // Which layers have an MoE block instead of the dense FFN is up to the caller's factory.
 #pragma once
 #include "nn/attention.h"
-#include "nn/embedding.h"
 #include "nn/feed_forward.h"
 #include "nn/positional.h"
-#include "nn/stack.h"
 
 namespace switchyard {
 
@@ -55,9 +53,18 @@ struct ModelConfig {
   }
 };
 
-// The dense FFN of a layer: what a factory returns where it places no MoE block.
+// Where in the model a sub-block is made
+struct LayerPlace {
+  bool decoder = false;
+  int layer = 0;  // from 0
+};
+// Makes the feed-forward sub-block of a layer: a dense FFN, or an MoE block. Its parameters appear
+// directly under the layer's path, so it names itself: "ffn", "ffn_norm", "moe".
+using FeedForwardFactory = std::function<std::unique_ptr<SubBlock>(const LayerPlace&)>;
 std::unique_ptr<SubBlock> make_dense_ffn(const ModelConfig& config, const LayerPlace& place,
                                          DType dtype = DType::F32);
+
+RowLayout layout_of(const Tensor& ids, int64_t pad);  // ids i64 [B, T]
 
 class Transformer : public Module {
  public:
@@ -70,7 +77,7 @@ class Transformer : public Module {
   // hypothesis (rows = B * beams); moves ctx.decode on by one position.
   Var decode(const Tensor& decoder_input, const Var& encoder_out, ForwardContext& ctx);
   // Between updates; true when the set of parameters changed.
-  bool evolve(int64_t update);
+  bool evolve(int64_t update) { return encoder_.evolve(update) | decoder_.evolve(update); }
   void visit(ParamVisitor& v) override;
 
   int64_t vocabulary() const { return embed_.weight.var.dim(0); }
@@ -81,7 +88,6 @@ class Transformer : public Module {
 
   ModelConfig config_;
   DType dtype_;
-  int64_t pad_;
   Embedding embed_;
   SinusoidalPositions positions_;
   Stack encoder_, decoder_;

@@ -4,6 +4,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -18,16 +19,27 @@ struct VirtualSource {
   int64_t first_row = 0, rows = 0;
 };
 
-// By name. Attributes that are no single number or text are left out when a file is read.
+// By name. Attributes that are no single number or text of fixed length are left out when a file is read.
 using Attributes = std::map<std::string, std::variant<int64_t, double, std::string>>;
+
+// Any HDF5 object (hid_t), closed with its owner
+class Hdf5Id {
+ public:
+  explicit Hdf5Id(int64_t id) : id_(id) {}
+  Hdf5Id(Hdf5Id&& other) noexcept : id_(other.release()) {}
+  ~Hdf5Id();
+  operator int64_t() const { return id_; }
+  int64_t release() { return std::exchange(id_, -1); }
+
+ private:
+  int64_t id_;
+};
 
 class Hdf5File {
  public:
   static Hdf5File create(const std::string& file);  // truncates; format V110
   static Hdf5File open(const std::string& file);    // read-only
-  Hdf5File(Hdf5File&&) noexcept;
-  ~Hdf5File();
-  void close();  // throws when the data could not be written
+  void close();                                     // throws when the data could not be written
 
   bool exists(const std::string& path) const;
   // Full paths below the group, sorted, recursive; none where there is no such group
@@ -39,15 +51,14 @@ class Hdf5File {
 
   // Parent groups are made; bf16 is stored as u16 with attribute dtype="bf16".
   void write(const std::string& path, const Tensor& t);
-  Tensor read(const std::string& path) const;
-  // Rows first .. first + count - 1 of dimension 0
-  Tensor read_rows(const std::string& path, int64_t first, int64_t count) const;
+  // All of it, or `count` rows of dimension 0 from `first` on
+  Tensor read(const std::string& path, int64_t first = 0, int64_t count = -1) const;
   void write_bytes(const std::string& path, const std::string& bytes);  // u8 [n]
   std::string read_bytes(const std::string& path) const;
   // UTF-8 [n], every string padded to the longest
   void write_strings(const std::string& path, const std::vector<std::string>& s);
   std::vector<std::string> read_strings(const std::string& path) const;
-  // A virtual dataset [rows, ...shape[1:]] over the sources; fill value NaN for floats.
+  // A virtual dataset over the sources. Rows without one read as NaN (integers: -1).
   void write_virtual(const std::string& path, const Shape& shape, DType dtype,
                      const std::vector<VirtualSource>& sources);
 
@@ -58,18 +69,15 @@ class Hdf5File {
   template <class T>  // int64_t, double or std::string: Error unless it is there and of this type
   T attr(const std::string& path, const std::string& name) const {
     const Attributes all = attrs(path);
-    const auto found = all.find(name);
-    const T* value = found == all.end() ? nullptr : std::get_if<T>(&found->second);
-    if (!value)
-      throw Error(
-          concat(name_, ": ", path, ": attribute ", name, " is missing or of another type"));
-    return *value;
+    if (const auto found = all.find(name); found != all.end())
+      if (const T* value = std::get_if<T>(&found->second)) return *value;
+    throw Error(concat(name_, ": ", path, ": attribute ", name, " is missing or of another type"));
   }
 
  private:
-  Hdf5File() = default;
-  int64_t id_ = -1;  // hid_t
+  Hdf5File(std::string name, Hdf5Id id) : name_(std::move(name)), id_(std::move(id)) {}
   std::string name_;
+  Hdf5Id id_;
 };
 
 }  // namespace switchyard

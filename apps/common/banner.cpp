@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <iomanip>
 #include <iostream>
 
 namespace switchyard {
@@ -9,20 +10,7 @@ namespace switchyard {
 namespace {
 
 std::string millions(int64_t n) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f M", double(n) / 1e6);
-  return text;
-}
-
-// Parameters that one token meets when each of its two choices runs in one round.
-int64_t active_parameters(const HmoeAppConfig& config, Transformer& model) {
-  int64_t experts = 0, all = parameter_count(model);
-  for (const NamedParam& p : parameters(model))
-    if (p.param->placement == Placement::ExpertSharded)
-      experts += numel_of(p.param->global_shape());
-  const int choices = config.hmoe.moe_top1_expert ? 1 : 2;
-  return all - experts +
-         experts / config.hmoe.moe_expert_count * std::min(choices, config.hmoe.moe_expert_count);
+  return concat(std::fixed, std::setprecision(2), double(n) / 1e6, " M");
 }
 
 }  // namespace
@@ -32,31 +20,29 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
                   const std::vector<std::string>& notes) {
   const dist::Comm& world = runtime.world;
   const dist::ExpertLayout& layout = mesh.layout;
+  const int on_node = runtime.topology.ranks_per_node;
   // parameters, gradients, two moments
   const int64_t rank_bytes = 4 * 4 * parameter_count(model, false);
-  const int64_t node_bytes = rank_bytes * std::min(world.size(), runtime.topology.ranks_per_node);
+  const int64_t node_bytes = rank_bytes * std::min(world.size(), on_node);
   const int64_t machine = int64_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
   user_check(node_bytes < machine,
-             concat("parameters, gradients and optimizer of ", runtime.topology.ranks_per_node,
-                    " ranks on a node need ", node_bytes >> 20, " MiB, this machine has ",
-                    machine >> 20, " MiB: fewer ranks on a node, or a smaller model"));
+             concat("parameters, gradients and optimizer of ", on_node, " ranks on a node need ",
+                    node_bytes >> 20, " MiB, this machine has ", machine >> 20,
+                    " MiB: fewer ranks on a node, or a smaller model"));
   if (world.rank() != 0) return;
-  const bool dense = config.hmoe.moe_type == "dense";
   std::cout << "layout      " << world.size() << " ranks in " << runtime.processes
             << " processes x " << runtime.threads_per_rank << " threads, " << runtime.cpus
-            << " CPUs a process, " << runtime.topology.ranks_per_node << " ranks a node\n";
-  if (!dense)
+            << " CPUs a process, " << on_node << " ranks a node\n";
+  if (config.hmoe.moe_type != "dense") {
     std::cout << "experts     " << layout.num_experts << " a block: " << layout.num_local()
-              << " on each rank x " << layout.replicas() << " replicas; strata "
-              << (config.hmoe.hmoe_layer == 0        ? "none"
-                  : config.hmoe.hmoe_dynamic.empty() ? concat(config.hmoe.hmoe_layer, " equal")
-                                                     : config.hmoe.hmoe_dynamic)
-              << "\n";
+              << " on each rank x " << layout.replicas() << " replicas; by stratum";
+    for (const int64_t experts : config.hmoe.strata()) std::cout << " " << experts;
+    std::cout << "\n";
+  }
   std::cout << "parameters  " << millions(parameter_count(model)) << " in all, "
-            << millions(dense ? parameter_count(model) : active_parameters(config, model))
-            << " active for a token in one round, " << millions(parameter_count(model, false))
-            << " on rank 0 (" << (rank_bytes >> 20) << " MiB with gradients and optimizer)\n";
-  std::cout << "data        " << source.origin() << ": " << source.directions().size()
+            << millions(parameter_count(model, false)) << " on rank 0 (" << (rank_bytes >> 20)
+            << " MiB with gradients and optimizer)\n"
+            << "data        " << source.origin() << ": " << source.directions().size()
             << " directions, vocabulary " << source.vocabulary_size() << "\n";
   if (config.data.data.empty())
     std::cout << "            no --data given: training the built-in synthetic task\n";

@@ -1,116 +1,171 @@
-// Command lines: words to options by precedence, and --help, which CLI11 lays out. The words are split here:
-// CLI11 2.1.2 reads a bare `--flag` as 0, refuses repeats, and takes the word after `--name=` for its value.
+// Command lines: words to options by precedence, options as flat TOML, and --help, which CLI11 lays out. The
+// words are split here: CLI11 2.1.2 reads a bare `--flag` as 0, refuses repeats, and takes the word after
+// `--name=` for its value.
 #include "apps/common/flags.h"
 
 #include <CLI/CLI.hpp>
+#include <set>
 
 #include "apps/common/version.h"
-#include "data/utf8.h"
 #include "nn/checkpoint_files.h"
 
 namespace switchyard {
-namespace {
 
-Option* find_option(OptionList& list, const std::string& name) {
-  for (Option& option : list.options)
-    if (std::count(option.names.begin(), option.names.end(), name) > 0) return &option;
-  return nullptr;
+std::string flags::join(const std::vector<std::string>& parts, const std::string& between) {
+  std::string out;
+  for (const std::string& part : parts) out += (&part == parts.data() ? "" : between) + part;
+  return out;
 }
 
-// "unknown option '--lrr'; did you mean '--lr'?"
-[[noreturn]] void refuse_unknown(const OptionList& list, const std::string& name,
-                                 std::vector<std::string> known, const std::string& dashes) {
+namespace {
+
+// The option called `word` = dashes + name, or "unknown option '--lrr'; did you mean '--lr'?"
+const Option& find_option(const OptionList& list, const std::string& word,
+                          const std::string& dashes) {
+  std::vector<std::string> known;
   for (const Option& option : list.options)
-    known.insert(known.end(), option.names.begin(), option.names.end());
-  const std::string bare = name.substr(std::min(name.find_first_not_of('-'), name.size()));
-  throw UserError(concat("unknown option '", name, "'; did you mean '", dashes,
+    for (const std::string& name : option.names) {
+      if (word == dashes + name) return option;
+      known.push_back(name);
+    }
+  const std::string bare = word.substr(std::min(word.find_first_not_of('-'), word.size()));
+  throw UserError(concat("unknown option '", word, "'; did you mean '", dashes,
                          nearest_name(bare, known), "'?"));
 }
 
-std::string help_text(const OptionList& general, const OptionList& list, const std::string& app,
-                      const std::string& about) {
+std::string help_text(const OptionList& list, const std::string& app, const std::string& about) {
   CLI::App cli(about, app);
+  cli.set_help_flag();  // it is one of ours
   cli.get_formatter()->column_width(38);
-  cli.set_help_flag("-h,--help", "print this text")->group("General");
-  cli.set_version_flag("--version", "", "print version and build")->group("General");
-  for (const OptionList* part : {&general, &list})
-    for (const Option& option : part->options)
-      cli.add_option("--" + flags::join(option.names, ",--"), CLI::callback_t(), option.help)
-          ->group(option.group)
-          ->option_text(option.type_name);
-  std::string footer = "Known but without effect:\n";
-  for (const auto& [name, why] : list.accepted_names)
-    footer += concat("  --", name, ": ", why, "\n");
-  for (const auto& [name, why] : list.refused_names)
-    footer += concat("  --", name, " is refused: ", why, "\n");
-  if (!list.accepted_names.empty() || !list.refused_names.empty()) cli.footer(footer);
+  for (const bool with_value : {true, false})
+    for (const Option& option : list.options)
+      if (bool(option.print) == with_value)
+        cli.add_option("--" + flags::join(option.names, ",--"), CLI::callback_t(), option.help)
+            ->group(option.group)
+            ->option_text(option.type);
   return cli.help();
 }
 
-}  // namespace
+using Words = std::vector<std::pair<const Option*, std::string>>;  // options with their values
 
-void assign_option(OptionList& list, const std::string& name, const std::string& text,
-                   const std::string& origin) try {
-  if (const auto why = list.refused_names.find(name); why != list.refused_names.end())
-    throw UserError(concat("--", name, " is refused: ", why->second));
-  if (list.accepted_names.count(name) > 0) return;
-  Option* option = find_option(list, name);
-  if (!option) refuse_unknown(list, name, {}, "");
-  option->parse(text);
-  option->given = true;
-} catch (const UserError& error) {
-  throw UserError(origin + error.what());
-}
-
-ParseResult parse_flags(OptionList& list, const std::vector<std::string>& args,
-                        const std::string& app, const std::string& about, const Presets& presets) {
-  std::string config, preset;
-  std::vector<std::string> preset_names;
-  for (const auto& [name, values] : presets) preset_names.push_back(name);
-  OptionList general;
-  general.group("General");
-  general(config, "config", "options from a config.toml");
-  if (!presets.empty()) general(preset, "preset", "options to start from", preset_names);
-
-  ParseResult result;
-  std::map<std::string, std::string> values;  // of the options given; the last word counts
+// Splits `--name value`, `--name=value` and, where no value is needed, `--name`.
+Words read_words(const OptionList& list, const std::vector<std::string>& args) {
+  Words words;
   for (size_t i = 0; i < args.size(); ++i) {
-    const std::string word = args[i].substr(0, args[i].find('='));
-    const std::string name = word.substr(std::min<size_t>(2, word.size()));
-    if (word == "-h" || word == "--help") return {0, help_text(general, list, app, about), {}};
-    if (word == "--version") return {0, version_text(app), {}};
+    std::string word = args[i].substr(0, args[i].find('='));
     user_check(
         word.size() > 1 && word[0] == '-',
         concat("unexpected argument '", word, "': options are written --name value; see --help"));
-    const Option* common = find_option(general, name);
-    const Option* option = common ? common : find_option(list, name);
-    const bool noted = list.accepted_names.count(name) + list.refused_names.count(name) > 0;
-    if (!word.starts_with("--") || (!option && !noted))
-      refuse_unknown(list, word, {"help", "version", "config", "preset"}, "--");
+    const Option& option = find_option(list, word == "-h" ? "--help" : word, "--");
     std::string value;
     if (word.size() < args[i].size()) {
       value = args[i].substr(word.size() + 1);
     } else if (i + 1 < args.size() && !args[i + 1].starts_with("--")) {
       value = args[++i];
-    } else if (option && option->type_name != "0|1") {
-      user_check(i + 1 < args.size(), word + " needs a value; see --help");
-      throw UserError(concat(word, " needs a value, but '",
-                             args[i + 1].substr(0, args[i + 1].find('=')), "' follows"));
+    } else if (option.print && option.type != "0|1") {
+      throw UserError(concat(word, " needs a value: ", word, " VALUE or ", word, "=VALUE"));
     }
-    if (common) common->parse(value);
-    else values[option ? option->name : name] = value;
+    words.emplace_back(&option, value);
   }
+  return words;
+}
 
-  if (!preset.empty())
-    for (const auto& [name, value] : presets.at(preset))
-      assign_option(list, name, value, "preset " + preset + ": ");
+// Without blanks at its ends.
+std::string trimmed(const std::string& text) {
+  const size_t first = std::min(text.find_first_not_of(" \t\r"), text.size());
+  return text.substr(first, text.find_last_not_of(" \t\r") + 1 - first);
+}
+
+// A line of TOML without its comment, which begins at a # outside quotes.
+std::string without_comment(const std::string& line) {
+  char quote = 0;
+  for (size_t i = 0; i < line.size(); ++i) {
+    if (quote == '"' && line[i] == '\\') ++i;
+    else if (quote != 0) quote = line[i] == quote ? 0 : quote;
+    else if (line[i] == '#') return line.substr(0, i);
+    else if (line[i] == '"' || line[i] == '\'') quote = line[i];
+  }
+  return line;
+}
+
+// A TOML value as the command line gives it. Except for 'literal text', those of options are JSON's.
+std::string plain_value(const std::string& value) {
+  const size_t last = value.size() - 1;
+  if (value.size() > 1 && value[0] == '\'' && value.find('\'', 1) == last)
+    return value.substr(1, last - 1);
+  const auto parsed = nlohmann::json::parse(value, nullptr, false);
+  user_check(parsed.is_string() || parsed.is_number() || parsed.is_boolean(),
+             concat("expected a number, true, false or a text in quotes, found '", value, "'"));
+  return parsed.is_string() ? parsed.get<std::string>() : value;
+}
+
+}  // namespace
+
+ParseResult parse_flags(const OptionList& list, const std::vector<std::string>& args,
+                        const std::string& app, const std::string& about, const Presets& presets) {
+  bool help = false, version = false;
+  std::string config, preset;
+  std::vector<std::string> preset_names;
+  for (const auto& [name, words] : presets) preset_names.push_back(name);
+  OptionList all;
+  all.group("General");
+  all(help, "help", "print this text");
+  all(version, "version", "print version and build");
+  all(config, "config", "options from a config.toml");
+  if (!presets.empty()) all(preset, "preset", "options to start from", preset_names);
+  all.options.insert(all.options.end(), list.options.begin(), list.options.end());
+
+  const Words words = read_words(all, args);
+  for (const auto& [option, value] : words)
+    if (option->group == "General") option->parse(value);
+  if (help) return {0, help_text(all, app, about), {}};
+  if (version) return {0, version_text(app), {}};
+
+  if (!preset.empty()) {
+    const auto parts = split_words(presets.at(preset));
+    for (const auto& [option, value] : read_words(all, {parts.begin(), parts.end()}))
+      option->parse(value);
+  }
   if (!config.empty()) from_toml(list, read_text(config), "--config " + config);
-  for (const auto& [name, value] : values) {
-    assign_option(list, name, value, "");
-    if (const auto note = list.accepted_names.find(name); note != list.accepted_names.end())
-      result.notes.push_back(concat("--", name, " changes nothing here: ", note->second));
+  ParseResult result;
+  for (const auto& [option, value] : words) {
+    option->parse(value);
+    if (!option->print) result.notes.push_back(concat("--", option->names[0], " ", option->help));
   }
   return result;
+}
+
+std::string to_toml(const OptionList& list) {
+  std::string out, group;
+  for (const Option& option : list.options) {
+    if (!option.print) continue;
+    if (option.group != group) out += concat(out.empty() ? "" : "\n", "# ", option.group, "\n");
+    group = option.group;
+    const std::string value = option.print();
+    // JSON's escapes are TOML's; an empty optional number is the text "none": TOML has no null
+    const bool text = option.type == "TEXT" || value == "none";
+    out += concat(option.names[0], " = ", text ? nlohmann::json(value).dump() : value, "\n");
+  }
+  return out;
+}
+
+void from_toml(const OptionList& list, const std::string& text, const std::string& origin) {
+  std::set<std::string> seen;
+  std::istringstream lines(text);
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    line = trimmed(without_comment(line));
+    if (line.empty()) continue;
+    try {
+      const size_t equals = line.find('=');
+      user_check(equals != std::string::npos, "expected `name = value` (no tables)");
+      const std::string name = trimmed(line.substr(0, equals));
+      user_check(seen.insert(name).second, concat("'", name, "' is given twice"));
+      find_option(list, name, "").parse(plain_value(trimmed(line.substr(equals + 1))));
+    } catch (const UserError& error) {
+      throw UserError(concat(origin, ":", number, ": ", error.what()));
+    }
+  }
 }
 
 }  // namespace switchyard

@@ -6,69 +6,33 @@
 namespace switchyard {
 
 Presets hmoe_presets() {
-  const std::map<std::string, std::string> runs = {// the original's run scripts
-                                                   {"dropout", "0.3"},
-                                                   {"attention-dropout", "0.1"},
-                                                   {"adam-betas", "(0.9, 0.98)"},
-                                                   {"adam-eps", "1e-6"},
-                                                   {"lr", "8e-4"},
-                                                   {"warmup-updates", "8000"},
-                                                   {"warmup-init-lr", "1e-7"},
-                                                   {"max-update", "100000"},
-                                                   {"moe-freq", "2"},
-                                                   {"moe-gate-loss-wt", "0.01"},
-                                                   {"max-tokens", "4096"},
-                                                   {"sampling-method", "temperature"},
-                                                   {"sampling-temperature", "1"},
-                                                   {"encoder-langtok", "tgt"},
-                                                   {"decoder-langtok", "1"},
-                                                   {"seed", "42"},
-                                                   {"max-source-positions", "512"},
-                                                   {"max-target-positions", "512"},
-                                                   {"stop-min-lr", "1e-9"}};
-  auto with = [&runs](std::map<std::string, std::string> more) {
-    more.insert(runs.begin(), runs.end());
-    return more;
+  const std::string scripts =  // the original's run scripts
+      "--dropout 0.3 --attention-dropout 0.1 --adam-betas (0.9,0.98) --adam-eps 1e-6 --lr 8e-4 "
+      "--warmup-updates 8000 --warmup-init-lr 1e-7 --max-update 100000 --stop-min-lr 1e-9 "
+      "--moe-freq 2 --moe-gate-loss-wt 0.01 --max-tokens 4096 --sampling-method temperature "
+      "--sampling-temperature 1 --encoder-langtok tgt --decoder-langtok 1 --seed 42 "
+      "--max-source-positions 512 --max-target-positions 512";
+  const auto size = [&](int layers, int width, int ffn, int heads) {
+    std::string words = scripts;
+    for (const std::string side : {" --encoder-", " --decoder-"})
+      words += concat(side, "layers ", layers, side, "embed-dim ", width, side, "ffn-embed-dim ",
+                      ffn, side, "attention-heads ", heads);
+    return words;
   };
-  auto size = [](const char* layers, const char* width, const char* ffn, const char* heads) {
-    std::map<std::string, std::string> m;
-    for (const std::string side : {"encoder-", "decoder-"}) {
-      m[side + "layers"] = layers, m[side + "embed-dim"] = width;
-      m[side + "ffn-embed-dim"] = ffn, m[side + "attention-heads"] = heads;
-    }
-    return m;
-  };
-  auto tiny = size("2", "32", "64", "2");
-  tiny.merge(std::map<std::string, std::string>{{"moe-expert-count", "8"},
-                                                {"hmoe-layer", "2"},
-                                                {"max-tokens", "256"},
-                                                {"dropout", "0.1"},
-                                                {"lr", "5e-3"},
-                                                {"warmup-updates", "50"},
-                                                {"max-update", "300"},
-                                                {"validate-interval-updates", "100"},
-                                                {"save-interval-updates", "100"},
-                                                {"log-interval", "20"}});
-  auto demo = size("4", "128", "256", "4");
-  demo.merge(std::map<std::string, std::string>{
-      {"moe-expert-count", "8"},
-      {"hmoe-layer", "4"},
-      {"max-tokens", "1024"},
-      {"moe-eval-capacity-token-fraction", "1"},  // as in generation: validation without drops
-      {"dropout", "0.1"},
-      {"lr", "3e-3"},
-      {"warmup-updates", "200"},
-      {"max-update", "900"},
-      {"validate-interval-updates", "100"},
-      {"save-interval-updates", "300"},
-      {"log-interval", "20"},
-      {"keep-interval-updates", "2"}});
-  auto m4 = size("6", "512", "2048", "8");
-  m4.merge(std::map<std::string, std::string>{{"moe-expert-count", "8"}, {"hmoe-layer", "4"}});
-  auto m15 = size("6", "1024", "4096", "16");
-  m15.merge(std::map<std::string, std::string>{
-      {"moe-expert-count", "16"}, {"hmoe-layer", "2"}, {"hmoe-dynamic", "4,12"}});
-  return {{"tiny", with(tiny)}, {"demo", with(demo)}, {"m4", with(m4)}, {"m15", with(m15)}};
+  return {
+      {"tiny", size(2, 32, 64, 2) +
+                   " --moe-expert-count 8 --hmoe-layer 2 --max-tokens 256 --dropout 0.1 --lr 5e-3 "
+                   "--warmup-updates 50 --max-update 300 --validate-interval-updates 100 "
+                   "--save-interval-updates 100 --log-interval 20"},
+      // capacity 1, as in generation: validation without drops
+      {"demo", size(4, 128, 256, 4) +
+                   " --moe-expert-count 8 --hmoe-layer 4 --max-tokens 1024 --dropout 0.1 --lr 3e-3 "
+                   "--moe-eval-capacity-token-fraction 1 --warmup-updates 200 --max-update 900 "
+                   "--validate-interval-updates 100 --save-interval-updates 300 --log-interval 20 "
+                   "--keep-interval-updates 2"},
+      {"m4", size(6, 512, 2048, 8) + " --moe-expert-count 8 --hmoe-layer 4"},
+      {"m15",
+       size(6, 1024, 4096, 16) + " --moe-expert-count 16 --hmoe-layer 2 --hmoe-dynamic 4,12"}};
 }
 
 void validate(const HmoeAppConfig& c, int ranks) {
@@ -76,15 +40,15 @@ void validate(const HmoeAppConfig& c, int ranks) {
   c.optim.validate();
   moe::validate(c.hmoe, ranks);
   switchyard::validate(c.data);
-  auto at_least = [](int64_t value, int64_t least, const char* name) {
+  const auto at_least = [](int64_t least, int64_t value, const char* name) {
     user_check(value >= least, concat("--", name, " is ", value, ", must be at least ", least));
   };
-  at_least(c.train.max_update, 0, "max-update");
-  at_least(c.train.update_freq, 1, "update-freq");
-  at_least(c.train.save_interval_updates, 0, "save-interval-updates");
-  at_least(c.train.validate_interval_updates, 0, "validate-interval-updates");
-  at_least(c.train.log_interval, 1, "log-interval");
-  at_least(c.train.keep_interval_updates, -1, "keep-interval-updates");
+  at_least(0, c.train.max_update, "max-update");
+  at_least(1, c.train.update_freq, "update-freq");
+  at_least(0, c.train.save_interval_updates, "save-interval-updates");
+  at_least(0, c.train.validate_interval_updates, "validate-interval-updates");
+  at_least(1, c.train.log_interval, "log-interval");
+  at_least(-1, c.train.keep_interval_updates, "keep-interval-updates");
   user_check(c.label_smoothing >= 0 && c.label_smoothing < 1,
              concat("--label-smoothing is ", c.label_smoothing, ", must be in [0, 1)"));
 }

@@ -9,7 +9,7 @@
 #include "data/sampler.h"
 #include "dist/mesh.h"
 #include "moe/methods/hmoe.h"
-#include "nn/schedule.h"
+#include "nn/optimizer.h"
 #include "nn/transformer.h"
 
 namespace switchyard {

@@ -9,17 +9,17 @@ StoredRun open_stored_run(const std::string& path) {
   StoredRun run;
   const FoundCheckpoint found = find_checkpoint("", path);
   run.folder = found.folder;
-  const Checkpoint checkpoint(run.folder, false);
+  const Hdf5File model = open_checkpoint(run.folder, false);
   OptionList options = option_list(run.config);
-  from_toml(options, checkpoint.config(), run.folder + "/model.h5");
-  run.tokenizer =
-      std::make_shared<const Tokenizer>(checkpoint.asset("tokenizer"), checkpoint.vocabulary());
+  from_toml(options, model.read_bytes("/config"), run.folder + "/model.h5");
+  run.tokenizer = std::make_shared<const Tokenizer>(model.read_bytes("/tokenizer"),
+                                                    model.read_strings("/vocabulary"));
   return run;
 }
 
 std::unique_ptr<Transformer> load_model(const StoredRun& run, const dist::Mesh& mesh) {
   auto model = make_hmoe_model(run.config, int64_t(run.tokenizer->vocabulary().size()), mesh);
-  Checkpoint(run.folder, false).load(model_entries(parameters(*model)));
+  load_checkpoint(run.folder, checkpoint_entries(parameters(*model)));
   return model;
 }
 

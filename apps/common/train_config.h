@@ -1,7 +1,10 @@
-// Options of every training app: how long, how often, where to.
+// Options of every training app: how long, how often, where to, and what to start from.
 #pragma once
 #include <cstdint>
 #include <string>
+
+#include "apps/common/flags.h"
+#include "nn/checkpoint.h"
 
 namespace switchyard {
 
@@ -51,5 +54,13 @@ struct TrainConfig {
     v.refused("memory-efficient-fp16", "half precision is not supported");
   }
 };
+
+// The verified checkpoint that --resume or --restore-file asks for; its folder is empty for a fresh start.
+// Sets save_dir when --resume names a path.
+FoundCheckpoint find_start(TrainConfig& config);
+
+// On resume the options of the checkpoint hold, except those that may change (how long, how often, where to).
+// UserError names the first of `now` that differs.
+void check_unchanged(const OptionList& stored, const OptionList& now, const std::string& folder);
 
 }  // namespace switchyard

@@ -8,17 +8,19 @@
 
 namespace switchyard {
 
-// Loss of one micro-batch of this rank. Sums over target tokens, in nats.
+// Numbers that add up over micro-batches, ranks and updates, by their name in the log; every rank has the same
+// names. Those that end in "loss" are sums over target tokens: "loss" and "nll_loss" in nats, and auxiliary ones.
+using Sums = std::map<std::string, double>;
+
+// One micro-batch of this rank.
 struct MicroBatch {
-  Var loss;                          // [1]: what is differentiated
-  double loss_sum = 0, nll_sum = 0;  // label-smoothed loss without and NLL
-  std::vector<double> auxiliary;     // weighted auxiliary losses times tokens, by auxiliary_names()
-  int64_t targets = 0, sources = 0, sentences = 0;
+  Var loss;                 // [1]: what is differentiated
+  Sums sums;                // losses, target "tokens", "sentences"
   double data_seconds = 0;  // waiting for the batch
 };
 
 struct ValidResult {
-  double loss_sum = 0, nll_sum = 0;  // over the whole split, equal on all ranks
+  double loss_sum = 0, nll_sum = 0;  // nats over the whole split, equal on all ranks
   int64_t targets = 0;
   Statistics statistics;  // of this rank
 };
@@ -27,9 +29,7 @@ class TrainTask {
  public:
   virtual ~TrainTask() = default;
   virtual Module& model() = 0;
-  virtual std::vector<std::string> auxiliary_names() const = 0;
-  virtual MicroBatch next(
-      ForwardContext& ctx) = 0;  // forward pass of the next training micro-batch
+  virtual MicroBatch next(ForwardContext& ctx) = 0;  // forward pass of the next training batch
   virtual ValidResult validate() = 0;
   virtual bool evolve(int64_t update) = 0;        // the model's change between updates
   virtual nlohmann::json data_state() const = 0;  // where the data stands, for the checkpoint

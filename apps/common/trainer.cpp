@@ -2,6 +2,9 @@
 
 #include <chrono>
 #include <cmath>
+#include <iostream>
+
+#include "dist/grad_sync.h"
 
 namespace switchyard {
 
@@ -12,119 +15,147 @@ double now() {
   return std::chrono::duration<double>(clock::now().time_since_epoch()).count();
 }
 
+// In one message, by a fixed tree over ranks: the same digits at every process count.
+void sum_over_ranks(const dist::Comm& world, Sums& sums) {
+  std::vector<double> values;
+  for (const auto& [name, value] : sums) values.push_back(value);
+  Tensor t = Tensor::of(values);
+  world.all_reduce(t);
+  const double* next = t.data<double>();
+  for (auto& [name, value] : sums) value = *next++;
+}
+
 }  // namespace
 
-Trainer::Trainer(const TrainConfig& config, const OptimConfig& optim, TrainTask& task,
-                 dist::Runtime& runtime, const dist::Mesh& mesh, TrainState& state, TrainLog& log)
-    : config_(config),
-      optim_(optim),
-      task_(task),
-      runtime_(runtime),
-      mesh_(mesh),
-      state_(state),
-      log_(log) {
-  rebuild();
-}
-
-void Trainer::rebuild() {
-  params_ = parameters(task_.model());
-  grads_.clear();
-  for (const NamedParam& p : params_)
-    grads_.push_back({p.path, {}, p.param->placement == Placement::ExpertSharded});
-  state_.optimizer.set_parameters(params_);
-}
-
-void Trainer::fit() {
-  log_.start(state_.update, config_.max_update);
-  while (state_.update < config_.max_update && !stop_) {
-    if (task_.evolve(state_.update)) rebuild();
-    step();
-    const bool last = stop_ || state_.update == config_.max_update;
-    if (last || due(config_.log_interval)) log_.write_train(state_.update, task_.epoch());
-    if (last || due(config_.validate_interval_updates)) validate();
-    if (last || due(config_.save_interval_updates) || state_.new_best) save(last);
+void Trainer::fit(const std::string& start) {
+  load(start);
+  log = std::make_unique<TrainLog>(runtime, config.save_dir, update, config.max_update,
+                                   config.log_format == "simple");
+  const auto due = [this](int64_t interval) { return interval > 0 && update % interval == 0; };
+  for (bool last = update >= config.max_update; !last;) {
+    if (task.evolve(update)) optimizer.set_parameters(parameters(task.model()));
+    last = step();
+    if (last || due(config.log_interval))
+      log->write_train({{"kind", "train"},
+                        {"update", update},
+                        {"epoch", task.epoch()},
+                        {"lr", learning_rate(optim, update - 1)},
+                        {"failed_saves", failed_saves}});
+    const bool best = (last || due(config.validate_interval_updates)) && validate();
+    if (last || due(config.save_interval_updates) || best) save(best, last);
   }
-  log_.finish(state_.update);
 }
 
-MicroBatch Trainer::micro_batch(int64_t index) {
-  ForwardContext ctx;
-  ctx.training = true;
-  ctx.update = state_.update;
-  ctx.micro_batch = index;
-  ctx.seed = uint64_t(config_.seed);
-  ctx.rank = runtime_.world.rank();
-  MicroBatch micro = task_.next(ctx);
-  log_.add_statistics(ctx.statistics);
-  backward(micro.loss);
-  micro.loss = {};  // the graph ends here
-  return micro;
+void Trainer::load(const std::string& start) {
+  const std::vector<NamedParam> params = parameters(task.model());
+  optimizer.set_parameters(params);
+  const int keep = std::max<int64_t>(0, config.keep_interval_updates);
+  if (!config.no_save)
+    writer = std::make_unique<CheckpointWriter>(config.save_dir + "/checkpoints", runtime,
+                                                config.async_write, keep);
+  if (start.empty()) return;
+  const bool resume = !config.resume.empty();  // else --restore-file: only the parameters
+  load_checkpoint(start, checkpoint_entries(params, resume ? &optimizer : nullptr));
+  if (!resume) return;
+  const Attributes state = open_checkpoint(start, false).attrs("/state");
+  update = std::get<int64_t>(state.at("update"));
+  best_metric = std::get<double>(state.at("best_metric"));
+  task.set_data_state(nlohmann::json::parse(std::get<std::string>(state.at("data"))));
 }
 
-// What the ranks tell each other once an update, in one message.
-void Trainer::step() {
-  const double started = now();
-  const double comm_before = runtime_.world.meter().seconds;
-  StepNumbers mine(task_.auxiliary_names().size());
+bool Trainer::step() {
+  const double started = now(), comm_before = runtime.world.meter().seconds;
+  Sums sums;
   double data_seconds = 0;
-  for (int64_t a = 0; a < config_.update_freq; ++a) {
-    const MicroBatch micro = micro_batch(a);
-    mine.add(micro);
+  for (int64_t a = 0; a < config.update_freq; ++a) {
+    ForwardContext ctx;
+    ctx.training = true;
+    ctx.update = update;
+    ctx.micro_batch = a;
+    ctx.seed = uint64_t(config.seed);
+    ctx.rank = runtime.world.rank();
+    const MicroBatch micro = task.next(ctx);
+    log->add_statistics(ctx.statistics);
+    backward(micro.loss);
+    for (const auto& [name, value] : micro.sums) sums[name] += value;
     data_seconds += micro.data_seconds;
   }
-  mine.stop = runtime_.signal && runtime_.signal->load() ? 1 : 0;
-  mine.shards_done = state_.shard_done() ? 1 : 0;
-  const StepNumbers all = mine.sum_over(runtime_.world);
+  // Decisions that all ranks must take alike travel with the losses.
+  sums["stop"] = runtime.signal && runtime.signal->load();
+  sums["shards_done"] = writer && writer->in_flight() && writer->shard_done();
+  sum_over_ranks(runtime.world, sums);
 
-  const double norm = synchronized_norm();
-  const double tokens = all.targets;
-  if (!std::isfinite(all.loss) || !std::isfinite(norm))
-    throw UserError(concat("update ", state_.update + 1, ": loss ",
-                           all.loss / std::max(tokens, 1.0), " and gradient norm ", norm,
-                           " are not finite (epoch ", task_.epoch(),
+  const std::vector<NamedParam> params = parameters(task.model());
+  const double norm = synchronized_norm(params), tokens = sums["tokens"];
+  if (!std::isfinite(sums["loss"]) || !std::isfinite(norm))
+    throw UserError(concat("update ", update + 1, ": loss ", sums["loss"] / std::max(tokens, 1.0),
+                           " and gradient norm ", norm, " are not finite (epoch ", task.epoch(),
                            "); lower --lr or set --clip-norm"));
   const double mean_norm = tokens > 0 ? norm / tokens : 0;
   const double scale = tokens > 0 ? 1 / tokens : 0;
-  const double lr = learning_rate(optim_, state_.update);
-  state_.optimizer.step(lr, scale * clip_factor(mean_norm, optim_.clip_norm));
-  for (size_t i = 0; i < params_.size(); ++i) params_[i].param->var.set_grad(grads_[i].grad = {});
-  ++state_.update;
-  state_.poll(int64_t(all.shards_done));
-  stop_ = all.stop > 0 || (optim_.stop_min_lr > 0 && lr < optim_.stop_min_lr &&
-                           state_.update > optim_.warmup_updates);
+  const double lr = learning_rate(optim, update);
+  optimizer.step(lr, scale * clip_factor(mean_norm, optim.clip_norm));
+  for (const NamedParam& p : params) p.param->var.set_grad({});
+  ++update;
+  if (sums["shards_done"] == runtime.world.size()) finish_save(false);
 
-  const double seconds = now() - started, comm = runtime_.world.meter().seconds - comm_before;
-  log_.add_step(all, lr, mean_norm, {seconds, data_seconds, comm});
+  sums["gnorm"] = mean_norm;
+  sums["seconds"] = now() - started;
+  sums["data_seconds"] = data_seconds;
+  sums["comm_seconds"] = runtime.world.meter().seconds - comm_before;
+  log->add_update(sums);
+  return update == config.max_update || sums["stop"] > 0 ||
+         (update > optim.warmup_updates && lr < optim.stop_min_lr);
 }
 
-double Trainer::synchronized_norm() {
-  for (size_t i = 0; i < params_.size(); ++i) {
-    Var& v = params_[i].param->var;
-    if (!v.grad().defined())
-      v.set_grad(zeros_like(v.data()));  // unused in this update: Adam still decays
-    grads_[i].grad = v.grad();
+double Trainer::synchronized_norm(const std::vector<NamedParam>& params) {
+  std::vector<dist::GradEntry> grads;
+  for (const auto& [path, p] : params) {
+    if (!p->var.grad().defined())
+      p->var.set_grad(zeros_like(p->var.data()));  // unused in this update: Adam still decays
+    const bool sharded = p->placement == Placement::ExpertSharded;
+    grads.push_back({path, p->var.grad(), sharded});
   }
-  dist::sync_gradients(mesh_.world, mesh_.replicas, grads_);
-  return dist::gradient_norm(mesh_.expert, grads_);
+  dist::sync_gradients(mesh.world, mesh.replicas, grads);
+  return dist::gradient_norm(mesh.expert, grads);
 }
 
-void Trainer::validate() {
-  const ValidResult result = task_.validate();
+bool Trainer::validate() {
+  const ValidResult result = task.validate();
   const double n = std::max<double>(1, result.targets);
   const double metric =
-      (config_.best_checkpoint_metric == "loss" ? result.loss_sum : result.nll_sum) / n;
-  state_.new_best = metric < state_.best_metric;
-  if (state_.new_best) state_.best_metric = metric;
-  log_.write_valid(state_.update, task_.epoch(), result, state_.new_best);
+      (config.best_checkpoint_metric == "loss" ? result.loss_sum : result.nll_sum) / n;
+  const bool best = metric < best_metric;
+  if (best) best_metric = metric;
+  log->write_valid({{"kind", "valid"}, {"update", update}, {"epoch", task.epoch()}, {"best", best}},
+                   result);
+  return best;
 }
 
-void Trainer::save(bool final_save) {
-  log_.sync();
-  const int64_t failed = state_.failed_saves();
-  state_.save(task_, final_save);
-  if (state_.failed_saves() > failed)
-    log_.write_event(
-        {{"kind", "warning"}, {"update", state_.update}, {"failed_saves", state_.failed_saves()}});
+void Trainer::save(bool best, bool last) {
+  if (!writer) return;
+  if (writer->in_flight()) finish_save(false);  // the save before
+  Snapshot s;
+  s.update = update;
+  s.tensors = checkpoint_entries(parameters(task.model()), &optimizer);
+  s.state = {{"update", update},
+             {"best_metric", best_metric},
+             {"data", task.data_state().dump()},
+             {"seed", config.seed},
+             {"ranks", int64_t(runtime.world.size())}};
+  s.config = config_toml;
+  s.tokenizer = task.tokenizer_model();
+  s.vocabulary = task.vocabulary();
+  writer->begin(s, best);
+  if (last || !config.async_write) finish_save(last);
+}
+
+void Trainer::finish_save(bool last) {
+  const std::string error = writer->finish();
+  if (error.empty()) return;
+  user_check(!last, "the last checkpoint could not be written: " + error);
+  ++failed_saves;
+  if (runtime.world.rank() == 0) std::cerr << "warning: checkpoint not written: " << error << "\n";
 }
 
 }  // namespace switchyard

@@ -2,46 +2,47 @@
 // now and then log, validate, save. Style: fit() reads top to bottom as what happens to a run.
 // Gradient rule: the sum of all micro-batches and ranks, times 1/N once (N = target tokens of the update).
 #pragma once
+#include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "apps/common/train_config.h"
 #include "apps/common/train_log.h"
-#include "apps/common/train_state.h"
 #include "apps/common/train_task.h"
-#include "dist/grad_sync.h"
 #include "dist/mesh.h"
-#include "dist/runtime.h"
 #include "nn/optimizer.h"
-#include "nn/schedule.h"
 
 namespace switchyard {
 
-class Trainer {
- public:
-  Trainer(const TrainConfig& config, const OptimConfig& optim, TrainTask& task,
-          dist::Runtime& runtime, const dist::Mesh& mesh, TrainState& state, TrainLog& log);
-  void fit();
+struct Trainer {
+  const TrainConfig& config;
+  const OptimConfig& optim;
+  TrainTask& task;
+  dist::Runtime& runtime;
+  const dist::Mesh& mesh;
+  std::string config_toml;  // for the checkpoints
 
- private:
-  void step();  // one update
-  MicroBatch micro_batch(int64_t index);
-  double synchronized_norm();  // sums gradients over ranks; returns the norm of the sum
-  void rebuild();              // everything derived from visit()
-  void validate();
-  void save(bool final_save);
-  bool due(int64_t interval) const { return interval > 0 && state_.update % interval == 0; }
+  // What a run carries from update to update, and into its checkpoints
+  int64_t update = 0;
+  double best_metric = std::numeric_limits<double>::infinity();  // of all validations
+  Optimizer optimizer{optim};
 
-  const TrainConfig& config_;
-  const OptimConfig& optim_;
-  TrainTask& task_;
-  dist::Runtime& runtime_;
-  const dist::Mesh& mesh_;
-  TrainState& state_;  // update, best loss, optimizer, checkpoints
-  TrainLog& log_;
-  std::vector<NamedParam> params_;
-  std::vector<dist::GradEntry> grads_;
-  bool stop_ = false;  // equal on all ranks
+  int64_t failed_saves = 0;
+  std::unique_ptr<CheckpointWriter> writer = {};  // none with --no-save
+  std::unique_ptr<TrainLog> log = {};
+
+  // start: the checkpoint to begin with, empty = none. Collective.
+  void fit(const std::string& start);
+
+  // The parts of fit(), in their order
+  void load(const std::string& start);
+  bool step();  // one update; true: it was the last one, on all ranks
+  double synchronized_norm(const std::vector<NamedParam>& params);  // sums gradients over ranks
+  bool validate();                                                  // true: the best so far
+  // A last save that fails is a UserError; any other is a warning, and training goes on.
+  void save(bool best, bool last);
+  void finish_save(bool last);
 };
 
 }  // namespace switchyard

@@ -65,11 +65,11 @@ MicroBatch TranslationTask::next(ForwardContext& ctx) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   const LossParts parts = translation_loss(model_, batch, options_, ctx);
   m.loss = parts.loss;
-  m.loss_sum = parts.loss.data().to(DType::F64).data<double>()[0];
-  m.nll_sum = parts.nll;
-  const auto gate = parts.auxiliary.find("gate");
-  m.auxiliary = {gate == parts.auxiliary.end() ? 0.0 : gate->second};
-  m.targets = parts.tokens, m.sources = batch.source_tokens, m.sentences = batch.sentences;
+  m.sums = {{"loss", parts.loss.data().to(DType::F64).data<double>()[0]},
+            {"nll_loss", parts.nll},
+            {"gate_loss", parts.auxiliary.contains("gate") ? parts.auxiliary.at("gate") : 0},
+            {"tokens", parts.tokens},
+            {"sentences", batch.sentences}};
   return m;
 }
 

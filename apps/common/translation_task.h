@@ -30,7 +30,6 @@ class TranslationTask : public TrainTask {
                   Transformer& model, CriterionOptions options, dist::Runtime& runtime,
                   uint64_t seed);
   Module& model() override { return model_; }
-  std::vector<std::string> auxiliary_names() const override { return {"gate_loss"}; }
   MicroBatch next(ForwardContext& ctx) override;
   ValidResult validate() override;
   bool evolve(int64_t update) override { return model_.evolve(update); }

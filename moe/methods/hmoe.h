@@ -7,8 +7,7 @@
 
 #include "moe/methods/hmoe_config.h"
 #include "moe/moe_layer.h"
-#include "nn/norm.h"
-#include "nn/sub_block.h"
+#include "nn/stack.h"
 
 namespace switchyard::moe {
 

@@ -28,7 +28,7 @@ struct Config {
   std::string data = "", betas = "(0.9, 0.98)", policy = "all", dtype = "fp32";
   std::optional<int> limit;
   std::optional<double> rate = 0.5;
-  std::optional<std::string> name;
+  std::string name;
   Inner inner;
   template <class V>
   void visit(V&& v) {
@@ -54,11 +54,10 @@ struct Config {
   }
 };
 
-const Presets kPresets = {{"tiny", {{"hmoe-layer", "2"}, {"lr", "0.1"}, {"max-update", "7"}}}};
+const Presets kPresets = {{"tiny", "--hmoe-layer 2 --lr 0.1 --max-update 7"}};
 
 ParseResult parse(Config& config, const std::vector<std::string>& args) {
-  OptionList list = option_list(config);
-  return parse_flags(list, args, "app", "About it.", kPresets);
+  return parse_flags(option_list(config), args, "app", "About it.", kPresets);
 }
 
 std::string error_of(const std::vector<std::string>& args) {
@@ -140,16 +139,6 @@ TEST(Flags, LaterBeatsEarlierAndPresetFileCommandLineInThisOrder) {
   EXPECT_EQ(d.policy, "all");
 }
 
-TEST(Flags, GivenTellsWhatWasSet) {
-  Config c;
-  OptionList list = option_list(c);
-  parse_flags(list, {"--preset", "tiny", "--fast"}, "app", "", kPresets);
-  for (const Option& option : list.options)
-    EXPECT_EQ(option.given, option.name == "hmoe-layer" || option.name == "lr" ||
-                                option.name == "max-update" || option.name == "fast")
-        << option.name;
-}
-
 TEST(Flags, NumbersMustBeComplete) {
   for (const std::string bad :
        {"12abc", "", " 1", "1 ", "x", "1e5", "99999999999", "0x10", "1.0", "+"})
@@ -174,10 +163,9 @@ TEST(Flags, UserMistakes) {
             "unexpected argument 'stray': options are written --name value; see --help");
   EXPECT_EQ(error_of({"--lr", "1", "2"}),
             "unexpected argument '2': options are written --name value; see --help");
-  EXPECT_EQ(error_of({"--lr"}), "--lr needs a value; see --help");
-  EXPECT_EQ(error_of({"--data", "--lr", "1"}), "--data needs a value, but '--lr' follows");
-  EXPECT_EQ(error_of({"--data", "--lr=1"}), "--data needs a value, but '--lr' follows");
-  EXPECT_EQ(error_of({"--data", "--fast"}), "--data needs a value, but '--fast' follows");
+  EXPECT_EQ(error_of({"--lr"}), "--lr needs a value: --lr VALUE or --lr=VALUE");
+  for (const std::string next : {"--lr", "--lr=1", "--fast"})
+    EXPECT_EQ(error_of({"--data", next}), "--data needs a value: --data VALUE or --data=VALUE");
   EXPECT_EQ(error_of({"--policy", "al"}), "--policy: 'al' is not one of all, random, sampling");
   EXPECT_EQ(error_of({"--preset", "huge"}), "--preset: 'huge' is not one of tiny");
   EXPECT_EQ(error_of({"--config", "/no/such"}),
@@ -203,8 +191,8 @@ TEST(Flags, HelpIsGroupedAndComplete) {
   for (const char* part :
        {"About it.", "Model:", "Training:", "Inner:", "--hmoe-layer INTEGER",
         "number of strata [1]", "{all,random,sampling} [all]", "--precision,--dtype",
-        "learning rate [8e-04]", "--preset TEXT", "--fp16 is refused: use",
-        "--ddp-backend: one scheme", "--depth INTEGER", "at most [none]"})
+        "learning rate [0.0008]", "--preset TEXT", "is refused: use --precision",
+        "changes nothing here: one scheme", "--depth INTEGER", "at most [none]"})
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
   const ParseResult version = parse(c, {"--version"});
   EXPECT_EQ(version.exit_code, 0);
@@ -219,10 +207,10 @@ TEST(Flags, TomlReadsBackExactly) {
   c.data = "q\"uo\\te # = \t\n\x01\x7f é 👍 'x'";
   c.name = "";
   c.fast = true;
-  OptionList from = option_list(c);
+  const OptionList from = option_list(c);
   const std::string text = to_toml(from);
   Config d;
-  OptionList to = option_list(d);
+  const OptionList to = option_list(d);
   from_toml(to, text, "config.toml");
   EXPECT_EQ(to_toml(to), text);
   EXPECT_EQ(d.lr, c.lr);
@@ -232,19 +220,23 @@ TEST(Flags, TomlReadsBackExactly) {
   EXPECT_EQ(d.name, "");
   EXPECT_FALSE(d.limit.has_value());
   for (const double value : {1.0, -0.0, 1e22, 1e-7, 5e-324, 1.7976931348623157e308, 123456.789}) {
-    EXPECT_EQ(flags::parse_value<double>(flags::print_value(value)), value);
+    c.lr = value;
+    from_toml(to, to_toml(from), "config.toml");
+    EXPECT_EQ(d.lr, value);
   }
 }
 
 TEST(Flags, TomlAsPeopleWriteIt) {
   Config c;
-  OptionList list = option_list(c);
-  from_toml(list,
-            "# comment\r\n\n  lr = 1 # fast\ndata='C:\\dir'\nmax-update = 1000\nfast = true\n"
-            "hmoe-layer=2\nrun-name = \"\\u00e9👍\\t\"\ndtype = \"bf16\"\n",
-            "f");
+  const OptionList list = option_list(c);
+  from_toml(
+      list,
+      "# comment\r\n\n  lr = 1 # fast\ndata='C:\\dir'\nmax-update = 1000\nfast = true\n"
+      "hmoe-layer=2\nadam-betas = \"a # b\" # c\nrun-name = \"\\u00e9👍\\t\"\ndtype = \"bf16\"\n",
+      "f");
   EXPECT_EQ(c.lr, 1);
   EXPECT_EQ(c.data, "C:\\dir");
+  EXPECT_EQ(c.betas, "a # b");
   EXPECT_EQ(c.steps, 1000);
   EXPECT_TRUE(c.fast);
   EXPECT_EQ(c.strata, 2);
@@ -253,23 +245,26 @@ TEST(Flags, TomlAsPeopleWriteIt) {
 }
 
 TEST(Flags, TomlMistakesNameFileAndLine) {
+  const std::string refused = "f:1: expected a number, true, false or a text in quotes, found ";
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"lr 1", "f:1: expected `name = value` (no tables)"},
       {"\n[model]\n", "f:2: expected `name = value` (no tables)"},
-      {"lr = ", "f:1: a value is missing"},
-      {"data = abc", "f:1: 'abc' is no TOML value for an option; write texts in quotes"},
-      {"data = \"abc", "f:1: a quoted text does not end on its line"},
-      {"data = \"a\\", "f:1: a quoted text does not end on its line"},
-      {"data = \"\\q\"", "f:1: unknown escape in a quoted text"},
-      {"data = \"\\u12\"", "f:1: unknown escape in a quoted text"},
-      {"lr = 1 2", "f:1: something follows the value"},
-      {"lr = [1]", "f:1: '[1]' is no TOML value for an option; write texts in quotes"},
+      {"lr = ", refused + "''"},
+      {"data = abc", refused + "'abc'"},
+      {"data = \"abc", refused + "'\"abc'"},
+      {"data = 'abc", refused + "''abc'"},
+      {"data = \"a\\", refused + "'\"a\\'"},
+      {"data = \"\\q\"", refused + "'\"\\q\"'"},
+      {"data = \"\\u12\"", refused + "'\"\\u12\"'"},
+      {"lr = 1 2", refused + "'1 2'"},
+      {"lr = [1]", refused + "'[1]'"},
+      {"lr = 1x", refused + "'1x'"},
       {"lr = 1\nlr = 2", "f:2: 'lr' is given twice"},
       {"lrr = 1", "f:1: unknown option 'lrr'; did you mean 'lr'?"},
       {"lr = true", "f:1: --lr: 'true' is not a finite number such as 0.1 or 1e-6"}};
   for (const auto& [text, expected] : cases) {
     Config c;
-    OptionList list = option_list(c);
+    const OptionList list = option_list(c);
     try {
       from_toml(list, text, "f");
       ADD_FAILURE() << text;

@@ -7,9 +7,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "apps/common/append_file.h"
-#include "apps/common/log.h"
+#include "apps/common/progress.h"
 #include "apps/common/run_folder.h"
+#include "apps/common/run_log.h"
 #include "apps/common/tensorboard.h"
 #include "apps/common/text_table.h"
 #include "apps/common/version.h"
@@ -69,33 +69,42 @@ class FullDisk {
   void (*old_handler_)(int);
 };
 
+// The records of a log without their time, which is checked to be there.
+std::string without_time(const std::string& path) {
+  std::istringstream lines(read_text(path));
+  std::string out;
+  for (std::string line; std::getline(lines, line);) {
+    json record = json::parse(line);
+    EXPECT_GT(record.value("time", 0.0), 1e9);
+    record.erase("time");
+    out += record.dump() + "\n";
+  }
+  return out;
+}
+
 TEST(RunLog, AppendsAndStartsAnew) {
   const Folder folder;
   const std::string path = folder / "log.jsonl";
-  RunLog log(path, -1);
+  RunLog log(folder.path, 0);
   log.write({{"kind", "train"}, {"update", 1}, {"bad", "\xff"}});
-  EXPECT_EQ(read_text(path),
+  EXPECT_EQ(without_time(path),
             "{\"bad\":\"\xEF\xBF\xBD\",\"kind\":\"train\",\"update\":1}\n");  // at once
-  RunLog(path, -1).sync();
+  { const RunLog anew(folder.path, 0); }
   EXPECT_EQ(read_text(path), "");
-  EXPECT_TRUE(contains(error_of([&] { RunLog(folder / "no/such/log", -1); }), "no/such/log"));
+  EXPECT_TRUE(contains(error_of([&] { RunLog at(folder / "no/such", 0); }), "no/such/log"));
 }
 
 TEST(RunLog, ResumeCutsBackToTheCheckpoint) {
   const Folder folder;
   const std::string path = folder / "log.jsonl";
+  const std::string kept = "{\"update\":1}\n{\"note\":2}\n{\"update\":5}\n";
   put(path,
-      "{\"update\":1}\n{\"note\":2}\n{\"update\":5}\nnonsense\n{\"update\":6}\n{\"update\":4,"
-      "\"kind\":\"valid\"}\n"
-      "{\"update\":3,\"torn");
-  RunLog log(path, 5);
+      kept +
+          "nonsense\n7\n{\"update\":6}\n{\"update\":\"x\"}\n{\"update\":4}\n{\"update\":3,\"torn");
+  RunLog log(folder.path, 5);
+  EXPECT_EQ(read_text(path), kept + "{\"update\":4}\n");
   log.write({{"update", 6}});
-  EXPECT_EQ(read_text(path),
-            "{\"update\":1}\n{\"note\":2}\n{\"update\":5}\n{\"update\":4,\"kind\":\"valid\"}\n{"
-            "\"update\":6}\n");
-  RunLog fresh(folder / "other.jsonl", 5);
-  fresh.write({{"update", 7}});
-  EXPECT_EQ(read_text(folder / "other.jsonl"), "{\"update\":7}\n");
+  EXPECT_EQ(read_text(path).rfind(kept + "{\"update\":4}\n{\"time\":", 0), 0u);
 }
 
 TEST(RunLog, FullDiskLosesRecordsButNeverTearsThem) {
@@ -103,7 +112,7 @@ TEST(RunLog, FullDiskLosesRecordsButNeverTearsThem) {
   const std::string path = folder / "log.jsonl";
   testing::internal::CaptureStderr();
   {
-    RunLog log(path, -1);
+    RunLog log(folder.path, 0);
     log.write(
         {{"update", 1}, {"long", std::string(4000, 'x')}});  // more than standard error gets here
     {
@@ -114,7 +123,7 @@ TEST(RunLog, FullDiskLosesRecordsButNeverTearsThem) {
     log.write({{"update", 4}});
   }
   const std::string said = testing::internal::GetCapturedStderr();
-  const std::string text = read_text(path);
+  const std::string text = without_time(path);
   EXPECT_EQ(text.substr(text.find(",\"update\":1")), ",\"update\":1}\n{\"update\":4}\n");
   EXPECT_TRUE(contains(said, "the run goes on")) << said;
   EXPECT_TRUE(contains(said, "lacks 2 records")) << said;
@@ -123,10 +132,10 @@ TEST(RunLog, FullDiskLosesRecordsButNeverTearsThem) {
 TEST(AtomicFile, OldOrNewNeverHalf) {
   const Folder folder;
   const std::string path = folder / "config.toml";
-  write_file_atomically(path, "old");
+  write_durably(path, "old");
   {
     const FullDisk full(2);
-    EXPECT_TRUE(contains(error_of([&] { write_file_atomically(path, "newer"); }), "cannot write"));
+    EXPECT_TRUE(contains(error_of([&] { write_durably(path, "newer"); }), "cannot be written"));
   }
   EXPECT_EQ(read_text(path), "old");
   EXPECT_FALSE(fs::exists(path + ".tmp"));
@@ -135,7 +144,7 @@ TEST(AtomicFile, OldOrNewNeverHalf) {
 
 TEST(Progress, PlainLinesInAPipe) {
   std::ostringstream out;
-  Progress progress(0, 10, 0, out);
+  Progress progress(0, 10, false, out);
   progress.update(3.5, 1000);
   EXPECT_EQ(out.str(), "");
   progress.record({{"kind", "train"},
@@ -157,21 +166,18 @@ TEST(Progress, PlainLinesInAPipe) {
 
 TEST(Progress, OneLineOnATerminal) {
   std::ostringstream out;
-  Progress progress(8, 10, 200, out);
-  progress.update(3.5, 2.5e6);
-  EXPECT_TRUE(contains(out.str(), "update 9/10 | loss 3.5 bits | 2.5M tokens/s | ETA 0:00:00"))
-      << out.str();
-  progress.record({{"kind", "train"}, {"update", 9}});
-  progress.record({{"kind", "valid"}, {"update", 9}, {"best", true}});
-  EXPECT_TRUE(contains(out.str(), "\r\033[Kvalid | update 9/10 | best so far\n")) << out.str();
-  progress.update(3.5, 100);  // the last one is always shown
-  progress.finish();
+  {
+    Progress progress(8, 10, true, out);
+    progress.update(3.5, 2.5e6);
+    EXPECT_TRUE(contains(out.str(), "update 9/10 | loss 3.5 bits | 2.5M tokens/s | ETA 0:00:00"))
+        << out.str();
+    progress.record({{"kind", "train"}, {"update", 9}});
+    progress.record({{"kind", "valid"}, {"update", 9}, {"best", true}});
+    EXPECT_TRUE(contains(out.str(), "\r\033[Kvalid | update 9/10 | best so far\n")) << out.str();
+    progress.update(3.5, 100);  // the last one is always shown
+  }
   EXPECT_TRUE(contains(out.str(), "update 10/10")) << out.str();
   EXPECT_EQ(out.str().back(), '\n');
-  std::ostringstream narrow;
-  Progress cut(0, 1, 20, narrow);
-  cut.update(1, 1);
-  EXPECT_EQ(narrow.str().size(), 19u);
 }
 
 TEST(Progress, Durations) {
@@ -197,45 +203,57 @@ TEST(TensorBoard, KnownBytes) {
   EXPECT_EQ(record.substr(12 + event.size()), std::string("\116\134\037\321", 4));
 }
 
-std::vector<fs::path> event_files(const std::string& folder) {
-  std::vector<fs::path> files(fs::directory_iterator(folder), {});
-  std::sort(files.begin(), files.end());
-  return files;
+// The only event file of a run folder
+std::string events(const fs::path& folder) {
+  const std::vector<fs::path> files(fs::directory_iterator(folder / "tb"), {});
+  EXPECT_EQ(files.size(), 1u);
+  EXPECT_TRUE(contains(files[0].filename(), "events.out.tfevents."));
+  return read_text(files[0]);
 }
 
-TEST(TensorBoard, ResumeCutsBackAndGoesOnInANewFile) {
+TEST(TensorBoard, HoldsTheNumbersOfTheLogAlsoAfterAResume) {
   const Folder folder;
-  const std::string tb = folder / "tb";
-  std::string first;
-  size_t whole = 0;
   {
-    TensorBoardWriter writer(tb, -1);
-    first = writer.path();
-    EXPECT_TRUE(contains(fs::path(first).filename(), "events.out.tfevents."));
-    for (const int64_t step : {1, 200, 300}) {
-      writer.scalar("train/loss", 1.0 / double(step), step);
-      if (step == 200) whole = fs::file_size(first);
-    }
+    RunLog log(folder.path, 0);
+    for (const int64_t step : {1, 200, 300})
+      log.write({{"kind", "train"},
+                 {"update", step},
+                 {"loss", 1.0 / double(step)},
+                 {"ms", {{"step", 2.5}}},
+                 {"layers", {{"rounds", {1.0, 2.0}}}}});
   }
-  std::ofstream(first, std::ios::app) << "torn";
-  TensorBoardWriter resumed(tb, 200);
-  EXPECT_EQ(fs::file_size(first), whole);
-  EXPECT_NE(resumed.path(), first);
-  EXPECT_EQ(event_files(tb).size(), 2u);
-  TensorBoardWriter fresh(tb, -1);
-  EXPECT_EQ(event_files(tb).size(), 1u);
+  const auto expect_events_of_log = [&] {
+    std::istringstream lines(read_text(folder / "log.jsonl"));
+    const std::string found = events(folder.path);
+    size_t at = tfrecord(version_event(1.0)).size();
+    for (std::string line; std::getline(lines, line);) {
+      const json r = json::parse(line);
+      const auto expect = [&](const std::string& tag, float value) {
+        const std::string event = tfrecord(scalar_event(r["time"], r["update"], tag, value));
+        EXPECT_EQ(found.substr(at, event.size()), event) << line;
+        at += event.size();
+      };
+      expect("train/loss", r["loss"]);
+      expect("train/ms_step", 2.5f);
+    }
+    EXPECT_EQ(at, found.size());
+  };
+  expect_events_of_log();
+  const size_t before = events(folder.path).size();
+  std::ofstream(folder / "log.jsonl", std::ios::app) << "torn";
+  RunLog resumed(folder.path, 200);
+  expect_events_of_log();
+  EXPECT_LT(events(folder.path).size(), before);
 }
 
-TEST(RunFolder, DefaultNameAndConfig) {
+TEST(RunFolder, DefaultName) {
   const Folder folder;
   const fs::path before = fs::current_path();
   fs::current_path(folder.path);
   {
     RunFolder one("", "train_x", false, false), two("", "train_x", false, false);
-    EXPECT_EQ(one.path().rfind("runs/train_x-20", 0), 0u);
-    EXPECT_NE(one.path(), two.path());
-    one.write_config("a = 1\n");
-    EXPECT_EQ(read_text(one.path() + "/config.toml"), "a = 1\n");
+    EXPECT_EQ(one.path.rfind("runs/train_x-20", 0), 0u);
+    EXPECT_NE(one.path, two.path);
   }
   fs::current_path(before);
 }
@@ -259,7 +277,8 @@ TEST(RunFolder, OneRunAtATime) {
 TEST(RunFolder, ARunIsKeptUnlessAskedOtherwise) {
   const Folder folder;
   const std::string path = folder / "run";
-  RunFolder(path, "app", false, false).write_config("x");
+  RunFolder(path, "app", false, false);
+  put(path + "/config.toml", "x");
   fs::create_directories(path + "/checkpoints/step_1");
   put(path + "/notes.txt", "mine");
   const std::string error = error_of([&] { RunFolder(path, "app", false, false); });

@@ -16,9 +16,7 @@ namespace {
 // A tiny model on the synthetic task; 12 micro-batches an update however many ranks share them.
 HmoeAppConfig small_config(int experts, int ranks) {
   HmoeAppConfig c;
-  OptionList options = option_list(c);
-  const Presets presets = hmoe_presets();
-  for (const auto& [name, value] : presets.at("tiny")) assign_option(options, name, value, "");
+  parse_flags(option_list(c), {"--preset", "tiny"}, "test", "", hmoe_presets());
   c.train.update_freq = 12 / ranks, c.train.ranks = ranks;
   c.hmoe.moe_expert_count = experts;
   c.hmoe.moe_capacity_factor = experts;  // no drops
@@ -51,10 +49,7 @@ Result train(HmoeAppConfig c, int64_t updates) {
     const auto model = make_hmoe_model(c, source->vocabulary_size(), mesh);
     initialize(*model, 1);
     TranslationTask task(source, c.data, *model, criterion_options(c), runtime, 1);
-    TrainState state(c.train, c.optim, "", {}, runtime);
-    state.load(task);
-    TrainLog log(runtime, c.train.save_dir, -1, task.auxiliary_names(), false);
-    Trainer(c.train, c.optim, task, runtime, mesh, state, log).fit();
+    Trainer{c.train, c.optim, task, runtime, mesh, ""}.fit("");
   });
   Result r;
   std::ifstream lines(c.train.save_dir + "/log.jsonl");

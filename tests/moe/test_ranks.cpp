@@ -164,12 +164,12 @@ TEST(Hmoe, CheckpointingGivesTheSameBitsWithIdleRanksAndDropout) {
       const Tensor dy = normal(x.shape(), 30 + r, DType::F32);
       std::vector<std::vector<double>> results[2];
       for (bool checkpointed : {false, true}) {
-        std::vector<Layer> layers(2);
+        Stack::Blocks layers;
         std::vector<HmoeBlock*> blocks;
-        for (Layer& layer : layers) {
+        for (int layer : {0, 1}) {
           auto block = block_of(c, rt.world, {.activation_dropout = 0.1, .dtype = DType::F32}, 0.1);
           blocks.push_back(block.get());
-          layer.blocks.push_back(std::move(block));
+          layers.emplace_back(layer, std::move(block));
         }
         if (r == 0)  // all tokens of rank 0 leave in the first round, so it is idle in the second
           for (HmoeBlock* b : blocks) {

@@ -12,10 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nn/checkpoint_digest.h"
 #include "nn/checkpoint_files.h"
-#include "nn/checkpoint_manifest.h"
-#include "nn/checkpoint_plan.h"
 
 namespace switchyard {
 namespace {
@@ -50,15 +47,15 @@ std::vector<CheckpointEntry> entries(int rank, int ranks, int64_t salt,
   for (const char* group : {"/model/", "/optimizer/m/", "/optimizer/v/"}) {
     for (int i = 0; i < 3; ++i) {
       const std::string path = concat(group, "layer/", i, "/weight");
-      list.push_back({path, values(path, {4 + i, kWidth}, 0, salt)});
+      list.push_back({path, values(path, {4 + i, kWidth}, 0, salt), {4 + i, kWidth}});
     }
     const std::string path = concat(group, "moe/experts/weight");
     const int64_t local = std::max<int64_t>(1, experts / ranks);
     const int64_t first = experts >= ranks ? rank * local : rank % experts;
-    list.push_back({path, values(path, {local, 3, kWidth}, first, salt), Placement::ExpertSharded,
-                    first, experts});
+    list.push_back(
+        {path, values(path, {local, 3, kWidth}, first, salt), {experts, 3, kWidth}, first});
   }
-  list.push_back({"/optimizer/step/layer/0/weight", Tensor::of(std::vector<int64_t>{salt})});
+  list.push_back({"/optimizer/step/layer/0/weight", Tensor::of(std::vector<int64_t>{salt}), {1}});
   return list;
 }
 Snapshot snapshot(const dist::Runtime& rt, int64_t update, int64_t experts = kExperts) {
@@ -68,7 +65,7 @@ Snapshot snapshot(const dist::Runtime& rt, int64_t update, int64_t experts = kEx
   s.state = {
       {"ranks", int64_t(rt.world.size())}, {"best", 0.1}, {"data", std::string("{\"a\":1}")}};
   s.config = "arch = \"tiny\"\n";
-  s.assets = {{"tokenizer", std::string("t\0k", 3)}};
+  s.tokenizer = std::string("t\0k", 3);
   s.vocabulary = {"<s>", "a",
                   "\xe2\x96\x81"
                   "b"};
@@ -87,23 +84,17 @@ void save(const std::string& folder, int ranks, std::vector<int64_t> updates,
     pretend_processes(rt, processes > 0 ? processes : ranks);
     CheckpointWriter writer(folder, rt, asynchronous, keep);
     for (int64_t update : updates) {
-      auto result = writer.begin(snapshot(rt, update, experts), update == updates[0]);
-      if (asynchronous && !result) {
-        EXPECT_TRUE(writer.in_flight());
-        while (rt.world.min(int64_t(writer.shard_done())) == 0) usleep(200);
-        result = writer.finish();
-      }
-      ASSERT_TRUE(result);
-      EXPECT_TRUE(result->saved) << result->message;
-      EXPECT_EQ(result->message, "");
+      const Snapshot now = snapshot(rt, update, experts);
+      writer.begin(now, update == updates[0]);
+      EXPECT_TRUE(writer.in_flight());
+      while (asynchronous && rt.world.min(int64_t(writer.shard_done())) == 0) usleep(200);
+      EXPECT_EQ(writer.finish(), "");
       EXPECT_FALSE(writer.in_flight());
     }
   });
 }
 
-std::string combined(const std::string& folder) {
-  return digest(Checkpoint(folder).model()).combined;
-}
+std::string combined(const std::string& folder) { return digest(open_checkpoint(folder)).combined; }
 
 std::string error_of(const std::function<void()>& fn) {
   try {
@@ -120,7 +111,7 @@ TEST(Checkpoint, LoadsAtAnyNumberOfRanks) {
     const int64_t update = 100 + experts + processes;
     save(folder.str(), 4, {update}, false, 0, experts, processes);
     const std::string step = folder / step_folder_name(update);
-    EXPECT_EQ(Manifest::read(step).files.size(), size_t(processes) + 1);
+    EXPECT_EQ(read_manifest(step).files.size(), size_t(processes) + 1);
     for (int ranks : {1, 2, 3, 4}) {
       if (ranks == 3 && experts == 2) continue;
       dist::run_ranks(ranks, [&](dist::Runtime& rt) {
@@ -128,7 +119,7 @@ TEST(Checkpoint, LoadsAtAnyNumberOfRanks) {
         const auto expected = entries(rank, ranks, update, experts);
         auto loaded = expected;
         for (auto& e : loaded) e.tensor = zeros_like(e.tensor);
-        Checkpoint(step).load(loaded);
+        load_checkpoint(step, loaded);
         for (size_t i = 0; i < loaded.size(); ++i)
           EXPECT_EQ(0, std::memcmp(loaded[i].tensor.raw(), expected[i].tensor.raw(),
                                    size_t(expected[i].tensor.bytes())))
@@ -141,16 +132,15 @@ TEST(Checkpoint, LoadsAtAnyNumberOfRanks) {
 TEST(Checkpoint, HoldsStateConfigAndAssets) {
   TempFolder folder;
   save(folder.str(), 2, {7});
-  const Checkpoint c(resolve_checkpoint(folder.str()));
-  EXPECT_EQ(c.update(), 7);
-  EXPECT_EQ(std::get<int64_t>(c.state().at("ranks")), 2);
-  EXPECT_EQ(std::get<double>(c.state().at("best")), 0.1);
-  EXPECT_EQ(std::get<std::string>(c.state().at("data")), "{\"a\":1}");
-  EXPECT_EQ(c.config(), "arch = \"tiny\"\n");
-  EXPECT_EQ(c.asset("tokenizer"), std::string("t\0k", 3));
-  EXPECT_EQ(c.asset("none"), "");
-  EXPECT_EQ(c.vocabulary().size(), 3u);
-  EXPECT_EQ(c.model().shape("/model/moe/experts/weight"), (Shape{kExperts, 3, kWidth}));
+  const Hdf5File c = open_checkpoint(resolve_checkpoint(folder.str()));
+  EXPECT_EQ(c.read("/state/update").data<int64_t>()[0], 7);
+  EXPECT_EQ(c.attr<int64_t>("/state", "ranks"), 2);
+  EXPECT_EQ(c.attr<double>("/state", "best"), 0.1);
+  EXPECT_EQ(c.attr<std::string>("/state", "data"), "{\"a\":1}");
+  EXPECT_EQ(c.read_bytes("/config"), "arch = \"tiny\"\n");
+  EXPECT_EQ(c.read_bytes("/tokenizer"), std::string("t\0k", 3));
+  EXPECT_EQ(c.read_strings("/vocabulary").size(), 3u);
+  EXPECT_EQ(c.shape("/model/moe/experts/weight"), (Shape{kExperts, 3, kWidth}));
 }
 
 TEST(Checkpoint, DigestDependsOnValuesOnly) {
@@ -163,30 +153,40 @@ TEST(Checkpoint, DigestDependsOnValuesOnly) {
   EXPECT_EQ(combined(a / name), combined(b / name));
   EXPECT_EQ(combined(a / name), combined(c / name));
   EXPECT_NE(combined(a / name), combined(d / step_folder_name(6)));
-  EXPECT_EQ(first_difference(Checkpoint(a / name).model(), Checkpoint(c / name).model()), "");
+  EXPECT_EQ(first_difference(open_checkpoint(a / name), open_checkpoint(c / name)), "");
   const auto difference =
-      first_difference(Checkpoint(a / name).model(), Checkpoint(d / step_folder_name(6)).model());
+      first_difference(open_checkpoint(a / name), open_checkpoint(d / step_folder_name(6)));
   EXPECT_NE(difference.find("/model/layer/0/weight: element 0 is"), std::string::npos)
       << difference;
   EXPECT_NE(difference.find("ulps"), std::string::npos) << difference;
 }
 
-TEST(Checkpoint, ReplicatedTensorsAreWrittenOnceAndSpread) {
-  std::vector<std::string> lists;
-  for (int rank = 0; rank < 4; ++rank) lists.push_back(describe(entries(rank, 4, 1, 2)));
-  const auto plan = plan_checkpoint(lists);
+TEST(Checkpoint, EveryRowIsWrittenOnceAndTheWorkIsSpread) {
+  TempFolder folder;
+  save(folder.str(), 4, {1}, false, 0, 2, 4);
+  std::map<std::string, std::set<int64_t>> rows;  // by path
   std::vector<int64_t> bytes(4, 0);
-  for (const auto& piece : plan) {
-    bytes[size_t(piece.rank)] += piece.bytes;
-    if (piece.path == "/model/moe/experts/weight") {
-      EXPECT_EQ(piece.rank, piece.first_row);  // the lowest that holds it
+  for (const auto& file : read_manifest(folder / step_folder_name(1)).files)
+    for (const auto& piece : file.datasets) {
+      EXPECT_TRUE(rows[piece.path].insert(piece.first_row).second) << piece.path;
+      EXPECT_NE(piece.path.find("experts") != std::string::npos, piece.rows == piece.whole[0]);
+      bytes[size_t(piece.rank)] += piece.bytes;
     }
-  }
-  EXPECT_EQ(plan.size(), 3u * 5u + 1u);
+  EXPECT_EQ(rows.size(), 3u * 4u + 1u);
+  EXPECT_EQ(rows["/model/moe/experts/weight"], (std::set<int64_t>{0, 1}));
   for (int64_t b : bytes) EXPECT_GT(b, 0);
-  lists[1] = "[]";  // expert 1 is held by rank 3 alone: still whole
-  EXPECT_EQ(plan_checkpoint({lists[0], lists[1], lists[2], lists[3]}).size(), plan.size());
-  EXPECT_THROW(plan_checkpoint({lists[0], lists[2]}), Error);  // expert 1 is missing
+}
+
+TEST(Checkpoint, AnExpertThatNobodyHoldsIsAnError) {
+  TempFolder folder;
+  EXPECT_THROW(dist::run_ranks(2,
+                               [&](dist::Runtime& rt) {
+                                 CheckpointWriter writer(folder.str(), rt, false);
+                                 Snapshot s = snapshot(rt, 1, 2);
+                                 if (rt.world.rank() == 1) s.tensors.erase(s.tensors.begin() + 3);
+                                 writer.begin(s);
+                               }),
+               Error);
 }
 
 TEST(Checkpoint, AnotherModelIsRefusedWithAllCulprits) {
@@ -194,8 +194,9 @@ TEST(Checkpoint, AnotherModelIsRefusedWithAllCulprits) {
   save(folder.str(), 2, {5});
   auto list = entries(0, 1, 5);
   list[0].tensor = Tensor::zeros({9, kWidth});
+  list[0].whole = {9, kWidth};
   list[1].path = "/model/layer/1/bias";
-  const std::string error = error_of([&] { Checkpoint(folder / step_folder_name(5)).load(list); });
+  const std::string error = error_of([&] { load_checkpoint(folder / step_folder_name(5), list); });
   EXPECT_NE(error.find("/model/layer/0/weight is f32 [4, 5] instead of f32 [9, 5]"),
             std::string::npos);
   EXPECT_NE(error.find("/model/layer/1/bias is missing"), std::string::npos) << error;
@@ -249,7 +250,7 @@ TEST(Checkpoint, DamageIsRefusedByName) {
     else if (kind == 8) bytes = read_text((other / file.filename()).string());
     if (kind == 9) fs::remove(file);
     else std::ofstream(file, std::ios::binary) << bytes;
-    const std::string error = error_of([&] { Checkpoint c(step.string()); });
+    const std::string error = error_of([&] { open_checkpoint(step.string()); });
     // A manifest of another checkpoint is whole itself: then the first other file is named
     const std::string name =
         kind == 8 && file.filename() == "manifest.json" ? "model.h5" : file.filename().string();
@@ -297,9 +298,9 @@ TEST(Checkpoint, FailedWriteLeavesThePreviousOne) {
         dist::run_ranks(2, [&](dist::Runtime& rt) {
           pretend_processes(rt, 2);
           CheckpointWriter writer(folder.str(), rt, asynchronous);
-          auto result = writer.begin(snapshot(rt, 6));
-          if (!result) result = writer.finish();
-          refused += !result->saved && !result->message.empty();
+          const Snapshot now = snapshot(rt, 6);
+          writer.begin(now);
+          refused += !writer.finish().empty();
           if (writer.in_flight()) refused = -10;
         });
         return refused == 2 ? 0 : 1;
@@ -323,8 +324,9 @@ TEST(Checkpoint, KilledWriterLeavesAWholeOne) {
             pretend_processes(rt, 1 + i / 2 % 2);
             CheckpointWriter writer(folder.str(), rt, i % 2 == 0, 3);
             for (int64_t update = 2; update < 100000; ++update) {
-              writer.begin(snapshot(rt, update), update % 3 == 0);
-              writer.wait();
+              const Snapshot now = snapshot(rt, update);
+              writer.begin(now, update % 3 == 0);
+              writer.finish();
             }
           });
           return 0;
@@ -334,10 +336,10 @@ TEST(Checkpoint, KilledWriterLeavesAWholeOne) {
     const FoundCheckpoint found = find_checkpoint(folder.str(), "latest");
     ASSERT_NE(found.folder, "");
     EXPECT_TRUE(found.warnings.empty()) << found.warnings[0];
-    const Checkpoint c(found.folder);
-    auto list = entries(0, 1, c.update());
-    const std::vector<CheckpointEntry> expected = entries(0, 1, c.update());
-    c.load(list);
+    const int64_t update = read_manifest(found.folder).update;
+    auto list = entries(0, 1, update);
+    const std::vector<CheckpointEntry> expected = entries(0, 1, update);
+    load_checkpoint(found.folder, list);
     EXPECT_EQ(list[3].tensor.to_vector<float>(), expected[3].tensor.to_vector<float>());
     EXPECT_TRUE(fs::exists(folder / "checkpoint_last/manifest.json"));
   }

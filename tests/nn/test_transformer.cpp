@@ -277,7 +277,8 @@ TEST(Positions, FirstTokenAfterPaddingIsTwo) {
       EXPECT_NEAR(p.data<double>()[(2 + t) * 6 + k], std::sin(angle), 1e-15);
       EXPECT_NEAR(p.data<double>()[(2 + t) * 6 + 3 + k], std::cos(angle), 1e-15);
     }
-  EXPECT_TRUE(same_bits(positions.at(1, 700).slice(0, 1), positions.at(2, 700).slice(1, 2)));
+  EXPECT_TRUE(same_bits(positions.forward(ids_of({{5}}), 700),
+                        positions.forward(ids_of({{6}, {7}}), 700).slice(1, 2)));
 }
 
 TEST(Config, RefusesWhatCannotBeBuilt) {

@@ -72,7 +72,7 @@ TEST(Hdf5, RoundTrip) {
   EXPECT_TRUE(same(f.read("/half"), counting<BFloat16>({6})));
   EXPECT_TRUE(same(f.read("/scalar"), counting<float>({})));
   EXPECT_TRUE(same(f.read("/empty"), Tensor::empty({0, 3})));
-  EXPECT_TRUE(same(f.read_rows("/model/a/weight", 1, 2), counting<float>({4, 3}).slice(1, 3)));
+  EXPECT_TRUE(same(f.read("/model/a/weight", 1, 2), counting<float>({4, 3}).slice(1, 3)));
   EXPECT_EQ(f.read_bytes("/raw"), std::string("a\0b\n", 4));
   EXPECT_EQ(f.read_strings("/vocabulary"),
             (std::vector<std::string>{"<s>", "", "h\xc3\xa9", "longer than the others"}));
@@ -120,8 +120,8 @@ TEST(Hdf5, ErrorsNameFileAndPath) {
   EXPECT_THROW(f.attr<int64_t>("/", "text"), Error);
   EXPECT_THROW(f.attr<std::string>("/", "other"), Error);
   EXPECT_THROW(f.attr<std::string>("/model", "number"), Error);
-  EXPECT_THROW(f.read_rows("/model/b", 3, 3), Error);
-  EXPECT_THROW(f.read_rows("/model/b", -1, 3), Error);
+  EXPECT_THROW(f.read("/model/b", 3, 3), Error);
+  EXPECT_THROW(f.read("/model/b", -1, 3), Error);
   EXPECT_THROW(f.read("/vocabulary"), Error);
   EXPECT_THROW(f.read_strings("/ids"), Error);
   EXPECT_THROW(f.read("/model"), Error);
@@ -154,7 +154,7 @@ TEST(Hdf5, VirtualDatasetsReadTheirSources) {
   {
     const Hdf5File f = Hdf5File::open(folder / "index.h5");  // from another working folder
     EXPECT_TRUE(same(f.read("/model/w"), whole));
-    EXPECT_TRUE(same(f.read_rows("/model/w", 2, 2), whole.slice(2, 4)));
+    EXPECT_TRUE(same(f.read("/model/w", 2, 2), whole.slice(2, 4)));
   }
   fs::remove(folder / "part1.h5");
   const Tensor gap = Hdf5File::open(folder / "index.h5").read("/model/w");
