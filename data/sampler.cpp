@@ -49,9 +49,15 @@ std::vector<int64_t> epoch_counts(const std::vector<int64_t>& sizes, const std::
   return counts;
 }
 
-EpochSampler::EpochSampler(std::shared_ptr<const TranslationSource> source,
-                           const DataConfig& config, uint64_t seed)
-    : config_(config), seed_(seed), batcher_(source, config, Split::Train) {
+TrainIterator::TrainIterator(std::shared_ptr<const TranslationSource> source,
+                             const DataConfig& config, uint64_t seed, int rank, int ranks,
+                             DataPosition start)
+    : config_(config),
+      seed_(seed),
+      batcher_(source, config, Split::Train),
+      rank_(rank),
+      ranks_(ranks),
+      position_(start) {
   validate(config);
   for (int32_t d : selected_directions(*source, config))
     usable_.push_back(batcher_.usable(d, skipped_));
@@ -59,9 +65,14 @@ EpochSampler::EpochSampler(std::shared_ptr<const TranslationSource> source,
              concat(source->origin(),
                     ": no training sentence within --max-source-positions, "
                     "--max-target-positions and --max-tokens"));
+  user_check(
+      start.epoch >= 0 && start.batch >= 0 && start.batch % ranks == 0,
+      concat("data position: epoch ", start.epoch, ", batch ", start.batch, " does not belong to ",
+             ranks, " ranks: resume with the number of ranks of the checkpoint"));
+  prepare(start.epoch);
 }
 
-std::vector<SentenceList> EpochSampler::batches(int64_t epoch) const {
+std::vector<SentenceList> TrainIterator::epoch_batches(int64_t epoch) const {
   std::vector<int64_t> sizes;
   for (const SentenceList& list : usable_) sizes.push_back(int64_t(list.size()));
   const std::vector<int64_t> counts =
@@ -78,27 +89,14 @@ std::vector<SentenceList> EpochSampler::batches(int64_t epoch) const {
   }
   RandomSequence order(random_stream(seed_, "data/order", epoch));
   shuffle(sample, order);
-  batcher_.sort_by_length(sample);
   std::vector<SentenceList> list =
-      batcher_.cut(sample, config_.max_tokens, 0, config_.required_batch_size_multiple);
+      batcher_.cut(std::move(sample), config_.max_tokens, 0, config_.required_batch_size_multiple);
   shuffle(list, order);
   return list;
 }
 
-TrainIterator::TrainIterator(std::shared_ptr<const TranslationSource> source,
-                             const DataConfig& config, uint64_t seed, int rank, int ranks,
-                             DataPosition start)
-    : sampler_(std::move(source), config, seed), rank_(rank), ranks_(ranks), position_(start) {
-  check(rank >= 0 && rank < ranks, concat("rank ", rank, " of ", ranks));
-  user_check(
-      start.epoch >= 0 && start.batch >= 0 && start.batch % ranks == 0,
-      concat("data position: epoch ", start.epoch, ", batch ", start.batch, " does not belong to ",
-             ranks, " ranks: resume with the number of ranks of the checkpoint"));
-  prepare(start.epoch);
-}
-
 void TrainIterator::prepare(int64_t epoch) {
-  upcoming_ = std::async(std::launch::async, [this, epoch] { return sampler_.batches(epoch); });
+  upcoming_ = std::async(std::launch::async, [this, epoch] { return epoch_batches(epoch); });
 }
 
 TranslationBatch TrainIterator::next() {
@@ -108,7 +106,7 @@ TranslationBatch TrainIterator::next() {
       position_.batch < n,
       concat("data position: batch ", position_.batch, " of epoch ", position_.epoch,
              ", which has ", n, ": the data or its options are not those of the checkpoint"));
-  TranslationBatch batch = sampler_.build(mine < n ? batches_[size_t(mine)] : SentenceList());
+  TranslationBatch batch = batcher_.build(mine < n ? batches_[size_t(mine)] : SentenceList());
   position_.batch += ranks_;
   if (position_.batch >= n / 2 && !upcoming_.valid()) prepare(position_.epoch + 1);
   if (position_.batch >= n) {
