@@ -41,20 +41,15 @@ void validate(const DataConfig& c) {
 
 std::vector<int32_t> selected_directions(const TranslationSource& source,
                                          const DataConfig& config) {
-  const std::vector<std::string> langs = split_list(config.langs),
-                                 pairs = split_list(config.lang_pairs);
+  const auto langs = split_list(config.langs), pairs = split_list(config.lang_pairs);
   std::vector<std::string> names;
   for (const Direction& d : source.directions()) names.push_back(d.name());
-  const auto check_names = [&](const char* option, const std::vector<std::string>& given,
-                               const std::vector<std::string>& known, const char* what) {
-    for (const std::string& name : given) {
-      user_check(contains(known, name),
-                 concat("--", option, " ", name, ": ", source.origin(), " has no such ", what,
-                        "; nearest is ", nearest_name(name, known)));
-    }
-  };
-  check_names("langs", langs, source.langs(), "language");
-  check_names("lang-pairs", pairs, names, "direction");
+  for (const auto& [option, given, known] :
+       {std::tuple("--langs ", &langs, &source.langs()), {"--lang-pairs ", &pairs, &names}})
+    for (const std::string& name : *given)
+      user_check(contains(*known, name),
+                 concat(option, name, ": ", source.origin(), " has no such one; nearest is ",
+                        nearest_name(name, *known)));
   std::vector<int32_t> directions;
   for (size_t d = 0; d < names.size(); ++d) {
     const Direction& x = source.directions()[d];

@@ -4,7 +4,7 @@
 
 #include <unicode/locid.h>
 #include <unicode/regex.h>
-#include <unicode/uniset.h>
+#include <unicode/uscript.h>
 #include <xxhash.h>
 
 #include <set>
@@ -58,47 +58,32 @@ std::string rewritten(const std::string& text, const Rewrite (&rules)[N]) {
   return now.toUTF8String(out);
 }
 
-// Code points of the text that are in the set.
-int64_t count(const std::string& text, const icu::UnicodeSet& set) {
+template <class Fn>
+int64_t count(const std::string& text, Fn&& wanted) {  // of code points
   int64_t n = 0;
-  for_each_code_point(text, [&](UChar32 c) { n += set.contains(c); });
+  for_each_code_point(text, [&](UChar32 c) { n += wanted(c); });
   return n;
 }
 
-icu::UnicodeSet characters(const char* pattern) {
-  UErrorCode status = U_ZERO_ERROR;
-  icu::UnicodeSet set(UnicodeString::fromUTF8(pattern), status);
-  set.freeze();
-  return set;
-}
-
-// How a language is written that does not use Latin script: the characters of its script, and the range of the length
-// ratio translation / English.
+// How a language is written: its scripts, and the range of the length ratio translation / English.
 struct Writing {
-  std::string_view langs;
-  double shortest, longest;
-  icu::UnicodeSet script;  // empty: any
+  std::vector<UScriptCode> scripts;  // empty: Latin, or not known
+  double shortest = 0.45, longest = 2.4;
 };
 
-// zh_TW writes like zh, sr@latin does not write like sr. Languages that are not in the table count as Latin.
-const Writing& writing_of(const std::string& lang) {
-  static const Writing table[] = {
-      {" zh ", 0.12, 2.2, characters("\\p{Han}")},
-      {" ja ", 0.12, 2.2, characters("[\\p{Han}\\p{Hiragana}\\p{Katakana}]")},
-      {" ko ", 0.12, 2.2, characters("\\p{Hangul}")},
-      {" uk bg ru be mk sr ", 0.4, 2.5, characters("\\p{Cyrillic}")},
-      {" el ", 0.4, 2.5, characters("\\p{Greek}")},
-      {" ar fa ", 0.4, 2.5, characters("\\p{Arabic}")},
-      {" he ", 0.4, 2.5, characters("\\p{Hebrew}")},
-      {" hi ", 0.4, 2.5, characters("\\p{Devanagari}")},
-      {" th ", 0.4, 2.5, characters("\\p{Thai}")},
-      {" ka ", 0.4, 2.5, characters("\\p{Georgian}")},
-      {"", 0.45, 2.4, {}},
-  };
-  const std::string name = concat(" ", lang.substr(0, lang.find_first_of("_-")), " ");
-  return *std::ranges::find_if(table, [&](const Writing& w) {
-    return w.langs.empty() || w.langs.find(name) != w.langs.npos;
-  });
+// By ICU's tables: pt_BR -> Latin, ja -> Katakana, Hiragana, Han. gettext's sr@latin is not written like sr.
+Writing writing_of(const std::string& lang) {
+  // the underscore says that this is a locale: "yi" alone is a script
+  const std::string locale = lang.substr(0, lang.find('@')) + "_";
+  UScriptCode codes[8];
+  UErrorCode status = U_ZERO_ERROR;
+  const int32_t n = uscript_getCode(locale.c_str(), codes, 8, &status);
+  if (n <= 0 || U_FAILURE(status) || codes[0] == USCRIPT_LATIN || lang.ends_with("latin"))
+    return {};
+  Writing w{{codes, codes + n}, 0.4, 2.5};
+  for (const UScriptCode dense : {USCRIPT_HAN, USCRIPT_HANGUL})
+    if (std::ranges::count(w.scripts, dense)) w.shortest = 0.12, w.longest = 2.2;
+  return w;
 }
 
 // More than half of the purely alphabetic words of `other` also occur in the English.
@@ -160,7 +145,6 @@ void strip_mnemonics(std::string& english, std::string& other) {
 }
 
 const char* clean_pair(std::string& english, std::string& other, const std::string& lang) {
-  static const icu::UnicodeSet letters = characters("\\p{L}"), visible = characters("[^\\u0020]");
   static const std::pair<Regex, const char*> faults[] = {
       {Regex(R"(://|www\.)"), "URL"},
       {Regex(">>>"), "code"},
@@ -170,6 +154,8 @@ const char* clean_pair(std::string& english, std::string& other, const std::stri
   // a word with a printf or brace placeholder: %s, %1$-5.2lf, %(name)s, {}, {name}
   static const Regex placeholder(R"([^ ]*(?:\{[^} ]*\}|%[0-9$#+\-.*']*[(\p{L}])[^ ]*)");
 
+  const auto is_visible = [](UChar32 c) { return c != ' '; };
+  UErrorCode status = U_ZERO_ERROR;
   for (std::string* side : {&english, &other})
     *side = collapse_space(unwrap_markup(collapse_space(*side)));
   strip_mnemonics(english, other);
@@ -183,11 +169,14 @@ const char* clean_pair(std::string& english, std::string& other, const std::stri
   for (const std::string* side : {&english, &other})
     for (const auto& [pattern, why] : faults)
       if (pattern.found_in(*side)) return why;
-  if (10 * count(english, letters) < 6 * count(english, visible)) return "under 60 % letters";
+  if (10 * count(english, u_isalpha) < 6 * count(english, is_visible)) return "under 60 % letters";
   if (2 * std::ssize(placeholder.matches(english)) >= words) return "mostly placeholders";
-  const Writing& writing = writing_of(lang);
-  const bool latin = writing.script.isEmpty();
-  if (!latin && 5 * count(other, writing.script) < count(other, visible)) return "wrong script";
+  const Writing writing = writing_of(lang);
+  const bool latin = writing.scripts.empty();
+  const auto in_script = [&](UChar32 c) {
+    return std::ranges::count(writing.scripts, uscript_getScript(c, &status)) > 0;
+  };
+  if (!latin && 5 * count(other, in_script) < count(other, is_visible)) return "wrong script";
   const double ratio = double(other_length) / double(length);
   if (ratio < writing.shortest || ratio > writing.longest) return "length ratio";
   if (latin && mostly_english(english, other)) return "mostly English words";

@@ -23,12 +23,9 @@ std::vector<int64_t> epoch_counts(const std::vector<int64_t>& sizes, const std::
                                   double temperature, uint64_t seed, int64_t epoch) {
   if (method == "concat") return sizes;
   const double total = double(std::accumulate(sizes.begin(), sizes.end(), int64_t(0)));
+  const double exponent = method == "uniform" ? 0.0 : 1.0 / temperature;
   std::vector<double> ratio;  // r_d, sums to 1
-  for (int64_t n : sizes) {
-    ratio.push_back(n == 0                ? 0.0
-                    : method == "uniform" ? 1.0
-                                          : std::pow(double(n) / total, 1.0 / temperature));
-  }
+  for (int64_t n : sizes) ratio.push_back(n == 0 ? 0.0 : std::pow(double(n) / total, exponent));
   const double sum = std::accumulate(ratio.begin(), ratio.end(), 0.0);
   for (double& r : ratio) r /= sum;
   const size_t largest = size_t(std::max_element(sizes.begin(), sizes.end()) - sizes.begin());
