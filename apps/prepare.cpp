@@ -18,8 +18,7 @@
 namespace switchyard {
 namespace {
 
-constexpr const char* kDefaultLocale = "/usr/share/locale";
-constexpr const char* kDefaultLangs = "fr,sv,da,eo";
+using Pair = std::array<std::string, 2>;
 
 struct PrepareConfig {
   std::string gettext, train_prefix, valid_prefix, test_prefix, langs, lang_pairs;
@@ -58,100 +57,82 @@ struct PrepareConfig {
 
 void progress(const std::string& line) { std::cerr << "prepare: " << line << std::endl; }
 
-void check_language_name(const std::string& lang) {
-  for (unsigned char c : lang) {
-    user_check(std::isalnum(c) || c == '_' || c == '@',
-               concat("language ", lang, ": expected letters, digits, _ or @ (pt_BR, not pt-BR)"));
-  }
-}
-
-using Pair = std::array<std::string, 2>;
-
 // --lang-pairs, or English with each of --langs. A pair and its reverse are one bitext.
-std::vector<Pair> text_pairs(const PrepareConfig& config) {
+std::vector<Pair> language_pairs(const PrepareConfig& config) {
+  std::vector<std::string> names = split_list(config.lang_pairs);
+  for (const std::string& lang : split_list(config.langs))
+    if (config.lang_pairs.empty() && lang != "en") names.push_back("en-" + lang);
+  user_check(!names.empty(),
+             "no languages to pair: give --langs, or --lang-pairs such as en-fr,en-de");
   std::vector<Pair> pairs;
-  for (const std::string& name : split_list(config.lang_pairs)) {
-    const size_t dash = name.find('-');
-    user_check(
-        dash != std::string::npos && dash > 0 && dash + 1 < name.size(),
-        concat("--lang-pairs ", name, ": expected two languages with a dash, such as en-fr"));
+  for (const std::string& name : names) {
+    const size_t dash = std::min(name.find('-'), name.size() - 1);
     const Pair pair = {name.substr(0, dash), name.substr(dash + 1)};
-    user_check(pair[0] != pair[1],
-               concat("--lang-pairs ", name, ": expected two different languages"));
-    const auto same = [&](const Pair& p) { return p == pair || p == Pair{pair[1], pair[0]}; };
-    if (std::find_if(pairs.begin(), pairs.end(), same) == pairs.end()) pairs.push_back(pair);
+    user_check(!pair[0].empty() && !pair[1].empty() && pair[0] != pair[1],
+               concat("--lang-pairs ", name,
+                      ": expected two different languages with a dash, such as en-fr"));
+    for (const std::string& lang : pair)
+      for (unsigned char c : lang)
+        user_check(
+            std::isalnum(c) || c == '_' || c == '@',
+            concat("language ", lang, ": expected letters, digits, _ or @ (pt_BR, not pt-BR)"));
+    if (!std::ranges::count(pairs, pair) && !std::ranges::count(pairs, Pair{pair[1], pair[0]}))
+      pairs.push_back(pair);
   }
-  if (pairs.empty()) {
-    for (const std::string& lang : split_list(config.langs)) {
-      if (lang != "en") pairs.push_back({"en", lang});
-    }
-  }
-  user_check(!pairs.empty(), "--train-prefix needs --lang-pairs (such as en-fr,en-de) or --langs");
   return pairs;
-}
-
-// The two files of a pair: PREFIX.a-b.LANG, PREFIX.b-a.LANG or PREFIX.LANG, each also compressed.
-std::array<std::string, 2> find_files(const std::string& option, const std::string& prefix,
-                                      const Pair& pair) {
-  for (const std::string& middle :
-       {"." + pair[0] + "-" + pair[1], "." + pair[1] + "-" + pair[0], std::string()}) {
-    std::array<std::string, 2> found;
-    for (size_t side = 0; side < 2; ++side) {
-      for (const char* ending : {"", ".gz", ".zst", ".xz", ".bz2"}) {
-        const std::string path = prefix + middle + "." + pair[side] + ending;
-        std::error_code ec;
-        if (found[side].empty() && std::filesystem::exists(path, ec)) found[side] = path;
-      }
-    }
-    if (!found[0].empty() && !found[1].empty()) return found;
-    for (size_t side = 0; side < 2; ++side) {
-      user_check(found[side].empty(),
-                 concat("--", option, " ", prefix, ": found ", found[side], " but not its partner ",
-                        prefix, middle, ".", pair[1 - side], "[.gz|.zst|.xz|.bz2]"));
-    }
-  }
-  throw UserError(concat("--", option, " ", prefix, ": no files ", prefix, ".", pair[0], "-",
-                         pair[1], ".", pair[0], " and .", pair[1], " (also tried ", pair[1], "-",
-                         pair[0], ", no pair, and .gz .zst .xz .bz2)"));
-}
-
-std::vector<RawBitext> read_text(const PrepareConfig& config) {
-  std::vector<RawBitext> bitexts;
-  for (const Pair& pair : text_pairs(config)) {
-    RawBitext b{pair, {}, {}};
-    const std::string* prefixes[] = {&config.train_prefix, &config.valid_prefix,
-                                     &config.test_prefix};
-    for (size_t s = 0; s < 3; ++s) {
-      if (prefixes[s]->empty()) continue;
-      const auto files = find_files(concat(kSplitNames[s], "-prefix"), *prefixes[s], pair);
-      b.splits[s] = read_aligned(files[0], files[1], b.counts);
-      progress(concat(b.splits[s].size(), " pairs from ", files[0], " and ", files[1]));
-    }
-    bitexts.push_back(std::move(b));
-  }
-  return bitexts;
 }
 
 // The order of the language tokens: --langs, then whatever else occurs (English last).
 std::vector<std::string> token_languages(const PrepareConfig& config,
-                                         const std::vector<RawBitext>& bitexts) {
-  std::vector<std::string> langs = split_list(config.langs), used;
-  const auto has = [](const std::vector<std::string>& list, const std::string& lang) {
-    return std::ranges::count(list, lang);
-  };
-  for (bool english : {false, true}) {
-    for (const RawBitext& b : bitexts) {
-      for (const std::string& lang : b.langs)
-        if ((lang == "en") == english && !has(used, lang)) used.push_back(lang);
-    }
-  }
-  for (const std::string& lang : langs) {
-    user_check(has(langs, lang) == 1, concat("--langs: ", lang, " is given twice"));
-    user_check(has(used, lang), concat("--langs ", lang, ": no pair has this language"));
+                                         const std::vector<Pair>& pairs) {
+  std::vector<std::string> langs, used;
+  for (const Pair& pair : pairs) used.insert(used.end(), pair.begin(), pair.end());
+  std::ranges::stable_partition(used, [](const std::string& lang) { return lang != "en"; });
+  for (const std::string& lang : split_list(config.langs)) {
+    user_check(!std::ranges::count(langs, lang), concat("--langs: ", lang, " is given twice"));
+    user_check(std::ranges::count(used, lang),
+               concat("--langs ", lang, ": no pair has this language"));
+    langs.push_back(lang);
   }
   for (const std::string& lang : used)
-    if (!has(langs, lang)) langs.push_back(lang);
+    if (!std::ranges::count(langs, lang)) langs.push_back(lang);
   return langs;
+}
+
+// The two files of a pair: PREFIX.a-b.LANG, PREFIX.b-a.LANG or PREFIX.LANG, each also compressed.
+Pair find_files(const std::string& prefix, const Pair& pair) {
+  for (const std::string& middle :
+       {"." + pair[0] + "-" + pair[1], "." + pair[1] + "-" + pair[0], std::string()}) {
+    Pair found;
+    for (size_t side = 0; side < 2; ++side)
+      for (const char* ending : {".bz2", ".xz", ".zst", ".gz", ""}) {  // the last one counts
+        const std::string path = prefix + middle + "." + pair[side] + ending;
+        std::error_code ec;
+        if (std::filesystem::exists(path, ec)) found[side] = path;
+      }
+    user_check(found[0].empty() == found[1].empty(),
+               concat("found ", found[0], found[1], ", but not its partner ", prefix, middle, ".",
+                      pair[found[1].empty()], "[.gz|.zst|.xz|.bz2]"));
+    if (!found[0].empty()) return found;
+  }
+  throw UserError(concat("no files ", prefix, ".", pair[0], "-", pair[1], ".", pair[0], " and .",
+                         pair[1], " (also tried ", pair[1], "-", pair[0],
+                         ", no pair, and .gz .zst .xz .bz2)"));
+}
+
+std::vector<RawBitext> read_text(const PrepareConfig& config, const std::vector<Pair>& pairs) {
+  std::vector<RawBitext> bitexts;
+  for (const Pair& pair : pairs) {
+    RawBitext& b = bitexts.emplace_back(RawBitext{pair, {}, {}});
+    const std::string prefixes[] = {config.train_prefix, config.valid_prefix, config.test_prefix};
+    for (size_t s = 0; s < 3; ++s) {
+      if (prefixes[s].empty()) continue;
+      const Pair files = find_files(prefixes[s], pair);
+      b.splits[s] = read_aligned(files[0], files[1], b.counts);
+      progress(concat(b.splits[s].size(), " pairs from ", files[0], " and ", files[1]));
+    }
+  }
+  return bitexts;
 }
 
 // Different training sentences of both sides, in order: the English side occurs with every language.
@@ -169,7 +150,7 @@ std::vector<std::string> tokenizer_lines(const std::vector<RawBitext>& bitexts) 
   return lines;
 }
 
-void print_tables(const std::vector<RawBitext>& raw, const TranslationSource& corpus) {
+void print_sizes(const TranslationSource& corpus) {
   TextTable sizes({"pair", "train", "valid", "test", "extra", "tokens"});
   for (const Bitext& b : corpus.bitexts()) {
     std::vector<std::string> row = {b.name()};
@@ -178,66 +159,55 @@ void print_tables(const std::vector<RawBitext>& raw, const TranslationSource& co
     sizes.row(row);
   }
   std::cout << sizes.text();
-  Counts total;
+}
+
+void print_skipped(std::vector<RawBitext> raw, const Counts& total) {
   std::vector<std::string> titles = {"left out", "total"};
-  for (const RawBitext& b : raw) {
-    for (const auto& [why, n] : b.counts) total[why] += n;
-    titles.push_back(b.langs[0] + "-" + b.langs[1]);
-  }
+  for (const RawBitext& b : raw) titles.push_back(b.langs[0] + "-" + b.langs[1]);
   TextTable reasons(titles);
   for (const auto& [why, n] : total) {
     std::vector<std::string> row = {why, concat(n)};
-    for (const RawBitext& b : raw)
-      row.push_back(concat(b.counts.contains(why) ? b.counts.at(why) : 0));
+    for (RawBitext& b : raw) row.push_back(concat(b.counts[why]));
     reasons.row(row);
   }
   if (!total.empty()) std::cout << "\n" << reasons.text();
 }
 
 void prepare(const PrepareConfig& config) {
-  user_check(config.gettext.empty() != config.train_prefix.empty(),
+  const bool catalogues = !config.gettext.empty();
+  user_check(catalogues == config.train_prefix.empty(),
              "give one input: --gettext FOLDER or --train-prefix PREFIX");
-  user_check(config.gettext.empty() || (config.valid_prefix.empty() && config.test_prefix.empty()),
-             "--valid-prefix and --test-prefix go with --train-prefix: catalogues are split by "
-             "themselves");
-  user_check(config.gettext.empty() || config.lang_pairs.empty(),
-             "--lang-pairs goes with --train-prefix: catalogues pair English with each of --langs");
+  user_check(!catalogues || (config.valid_prefix + config.test_prefix + config.lang_pairs).empty(),
+             "--valid-prefix, --test-prefix and --lang-pairs go with --train-prefix: catalogues "
+             "are split by themselves, and pair English with each of --langs");
   user_check(config.threads >= 0 && config.threads <= 4096,
              concat("--threads ", config.threads, ": expected 0 to 4096"));
   user_check(config.max_pairs >= 0,
              concat("--max-pairs ", config.max_pairs, ": expected 0 or more"));
-  user_check(
-      config.tokenizer.character_coverage > 0.5 && config.tokenizer.character_coverage <= 1.0,
-      concat("--character-coverage ", config.tokenizer.character_coverage,
-             ": expected above 0.5, at most 1"));
+  const double coverage = config.tokenizer.character_coverage;
+  user_check(coverage > 0.5 && coverage <= 1.0,
+             concat("--character-coverage ", coverage, ": expected above 0.5, at most 1"));
   check_output(config.output);
-  for (const std::string& lang : split_list(config.langs)) check_language_name(lang);
+  const std::vector<Pair> pairs = language_pairs(config);
+  const std::vector<std::string> langs = token_languages(config, pairs);
   set_num_threads(config.threads > 0 ? int(config.threads)
                                      : std::max(1, int(std::thread::hardware_concurrency())));
 
-  std::vector<RawBitext> raw;
-  if (config.gettext.empty()) {
-    raw = read_text(config);
-  } else {
-    CatalogueOptions options{config.gettext, split_list(config.langs), config.plain_test};
-    std::erase(options.langs, "en");
-    user_check(!options.langs.empty(), "--langs: expected a language besides en");
-    raw = read_gettext(options, progress);
-  }
-  for (const RawBitext& b : raw) {
-    for (const std::string& lang : b.langs) check_language_name(lang);
+  CatalogueOptions options{config.gettext, {}, config.plain_test};
+  for (const Pair& pair : pairs) options.langs.push_back(pair[1]);
+  std::vector<RawBitext> raw =
+      catalogues ? read_gettext(options, progress) : read_text(config, pairs);
+  for (const RawBitext& b : raw)
     user_check(!b.splits[0].empty(),
                concat("no usable training pair for ", b.langs[0], "-", b.langs[1]));
-  }
   limit_training_pairs(raw, config.max_pairs, uint64_t(config.seed));
-  const std::vector<std::string> langs = token_languages(config, raw);
 
   const std::vector<std::string> lines = tokenizer_lines(raw);
   progress(concat("training a ", config.tokenizer.model_type, " tokenizer of ",
                   config.tokenizer.vocabulary_size, " pieces on ", lines.size(), " sentences"));
   Counts skipped;
   const std::string model = train_sentencepiece(lines, config.tokenizer, skipped);
-  Tokenizer tokenizer(model, Tokenizer::make_vocabulary(model, langs));
+  Tokenizer tokenizer(model, make_vocabulary(model, langs));
   progress("encoding");
   std::vector<Bitext> bitexts = encode_bitexts(raw, tokenizer);
   const TranslationSource corpus(config.output, langs, std::move(tokenizer), std::move(bitexts));
@@ -246,7 +216,8 @@ void prepare(const PrepareConfig& config) {
   PrepareConfig recorded = config;  // the file does not depend on these two
   recorded.threads = 0, recorded.output.clear();
   write_corpus(config.output, corpus, skipped, to_toml(option_list(recorded)));
-  print_tables(raw, corpus);
+  print_sizes(corpus);
+  print_skipped(raw, skipped);
   std::printf("\nvocabulary %lld, checksum %s\nwrote %s (%.1f MB)\n",
               static_cast<long long>(corpus.vocabulary_size()), corpus.checksum().c_str(),
               config.output.c_str(), double(std::filesystem::file_size(config.output)) * 1e-6);
@@ -256,21 +227,20 @@ int run(std::vector<std::string> args) {
   PrepareConfig config;
   OptionList list = option_list(config);
   const bool has_task = !args.empty() && !args[0].starts_with("-");
-  user_check(
-      !has_task || args[0] == "translation",
-      concat("unknown task ", has_task ? args[0] : "", ": expected apps/prepare translation ..."));
-  if (has_task) args.erase(args.begin());
-  for (size_t i = 0; i < args.size(); ++i) {  // --gettext alone
-    if (args[i] == "--gettext" && (i + 1 == args.size() || args[i + 1].starts_with("--"))) {
-      args[i] = concat("--gettext=", kDefaultLocale);
-    }
+  if (has_task) {
+    user_check(args[0] == "translation",
+               concat("unknown task ", args[0], ": expected apps/prepare translation ..."));
+    args.erase(args.begin());
   }
+  for (size_t i = 0; i < args.size(); ++i)  // --gettext alone
+    if (args[i] == "--gettext" && (i + 1 == args.size() || args[i + 1].starts_with("--")))
+      args[i] = "--gettext=/usr/share/locale";
   const ParseResult parsed =
       parse_flags(list, args, "prepare", "Makes a corpus file: prepare translation [options]");
   std::cout << parsed.text;
   if (parsed.exit_code) return *parsed.exit_code;
   user_check(has_task, "expected a task: apps/prepare translation ...");
-  if (!config.gettext.empty() && config.langs.empty()) config.langs = kDefaultLangs;
+  if (!config.gettext.empty() && config.langs.empty()) config.langs = "fr,sv,da,eo";
   prepare(config);
   return 0;
 }

@@ -46,8 +46,10 @@ void translate(const TranslateConfig& config, const StoredRun& run, dist::Runtim
       }
     }
     if (sentences.empty()) break;
-    const TranslationBatch batch = source_batch(*run.tokenizer, run.config.data, sentences,
-                                                config.source_lang, config.target_lang);
+    std::vector<PiecePair> pairs;
+    for (const auto& s : sentences)
+      pairs.push_back({s, {}, config.source_lang, config.target_lang});
+    const TranslationBatch batch = make_batch(*run.tokenizer, run.config.data, pairs);
     ForwardContext ctx;
     const std::vector<int64_t> first(sentences.size(),
                                      run.tokenizer->language_token(config.target_lang));

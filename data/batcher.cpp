@@ -7,64 +7,24 @@
 namespace switchyard {
 namespace {
 
-// Sentence pairs on their way into a batch.
-class Rows {
- public:
-  Rows(const Tokenizer& tokenizer, const DataConfig& config)
-      : tokenizer_(tokenizer), config_(config) {}
-
-  void add(std::span<const int32_t> source, std::span<const int32_t> target,
-           const std::string& source_lang, const std::string& target_lang) {
-    const std::string& mark = config_.encoder_langtok == "src" ? source_lang : target_lang;
-    sources_.push_back(framed(source, config_.encoder_langtok != "none", mark));
-    targets_.push_back(framed(target, config_.decoder_langtok, target_lang));
-  }
-
-  TranslationBatch batch() && {
-    TranslationBatch b;
-    b.sentences = int64_t(sources_.size());
-    b.source = padded(sources_, true, b.source_tokens);   // [B, Ts]
-    b.target = padded(targets_, false, b.target_tokens);  // [B, Tt]
-    for (auto& row : targets_) std::rotate(row.begin(), row.end() - 1, row.end());
-    b.decoder_input = padded(targets_, false, b.target_tokens);  // [B, Tt]
-    b.source_time = b.source.shape()[1], b.target_time = b.target.shape()[1];
-    return b;
-  }
-
- private:
-  using Ids = std::vector<int64_t>;
-
-  // The pieces behind their language token, and </s>.
-  Ids framed(std::span<const int32_t> pieces, bool marked, const std::string& lang) const {
-    Ids row;
-    if (marked) row.push_back(tokenizer_.language_token(lang));
-    row.insert(row.end(), pieces.begin(), pieces.end());
-    row.push_back(kEos);
-    return row;
-  }
-
-  static Tensor padded(const std::vector<Ids>& rows, bool left, int64_t& tokens) {
-    size_t longest = 0;
-    tokens = 0;
-    for (const Ids& row : rows) longest = std::max(longest, row.size()), tokens += row.size();
-    Ids out(rows.size() * longest, kPad);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const size_t skip = left ? longest - rows[i].size() : 0;
-      std::ranges::copy(rows[i], out.begin() + int64_t(i * longest + skip));
-    }
-    return Tensor::of(out, {int64_t(rows.size()), int64_t(longest)});
-  }
-
-  const Tokenizer& tokenizer_;
-  const DataConfig& config_;
-  std::vector<Ids> sources_, targets_;
-};
+using Ids = std::vector<int64_t>;
 
 bool contains(const std::vector<std::string>& list, const std::string& name) {
-  return std::ranges::find(list, name) != list.end();
+  return std::ranges::count(list, name) > 0;
 }
 
-int64_t source_index(SentenceRef s) { return s.source >= 0 ? s.source : s.index; }
+// [rows, longest row], filled up with kPad at the left or at the right; adds the ids to `tokens`.
+Tensor padded(const std::vector<Ids>& rows, bool left, int64_t& tokens) {
+  size_t longest = 0;
+  for (const Ids& row : rows) longest = std::max(longest, row.size());
+  Ids out(rows.size() * longest, kPad);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const size_t skip = left ? longest - rows[i].size() : 0;
+    std::ranges::copy(rows[i], out.begin() + int64_t(i * longest + skip));
+    tokens += std::ssize(rows[i]);
+  }
+  return Tensor::of(out, {std::ssize(rows), int64_t(longest)});
+}
 
 }  // namespace
 
@@ -81,20 +41,15 @@ void validate(const DataConfig& c) {
 
 std::vector<int32_t> selected_directions(const TranslationSource& source,
                                          const DataConfig& config) {
-  const std::vector<std::string> langs = split_list(config.langs),
-                                 pairs = split_list(config.lang_pairs);
+  const auto langs = split_list(config.langs), pairs = split_list(config.lang_pairs);
   std::vector<std::string> names;
   for (const Direction& d : source.directions()) names.push_back(d.name());
-  const auto check_names = [&](const char* option, const std::vector<std::string>& given,
-                               const std::vector<std::string>& known, const char* what) {
-    for (const std::string& name : given) {
-      user_check(contains(known, name),
-                 concat("--", option, " ", name, ": ", source.origin(), " has no such ", what,
-                        "; nearest is ", nearest_name(name, known)));
-    }
-  };
-  check_names("langs", langs, source.langs(), "language");
-  check_names("lang-pairs", pairs, names, "direction");
+  for (const auto& [option, given, known] :
+       {std::tuple("--langs ", &langs, &source.langs()), {"--lang-pairs ", &pairs, &names}})
+    for (const std::string& name : *given)
+      user_check(contains(*known, name),
+                 concat(option, name, ": ", source.origin(), " has no such one; nearest is ",
+                        nearest_name(name, *known)));
   std::vector<int32_t> directions;
   for (size_t d = 0; d < names.size(); ++d) {
     const Direction& x = source.directions()[d];
@@ -109,20 +64,44 @@ std::vector<int32_t> selected_directions(const TranslationSource& source,
   return directions;
 }
 
+TranslationBatch make_batch(const Tokenizer& tokenizer, const DataConfig& config,
+                            const std::vector<PiecePair>& pairs) {
+  const auto framed = [&](std::span<const int32_t> pieces, bool marked, const std::string& lang) {
+    Ids row;
+    if (marked) row.push_back(tokenizer.language_token(lang));
+    row.insert(row.end(), pieces.begin(), pieces.end());
+    row.push_back(kEos);
+    return row;
+  };
+  std::vector<Ids> sources, targets;
+  for (const PiecePair& p : pairs) {
+    sources.push_back(framed(p.source, config.encoder_langtok != "none",
+                             config.encoder_langtok == "src" ? p.source_lang : p.target_lang));
+    targets.push_back(framed(p.target, config.decoder_langtok, p.target_lang));
+  }
+  TranslationBatch b;
+  b.sentences = std::ssize(pairs);
+  b.source = padded(sources, true, b.source_tokens);   // [B, Ts]
+  b.target = padded(targets, false, b.target_tokens);  // [B, Tt]
+  b.source_time = b.source.shape()[1], b.target_time = b.target.shape()[1];
+  int64_t again = 0;
+  for (Ids& row : targets) std::rotate(row.begin(), row.end() - 1, row.end());
+  b.decoder_input = padded(targets, false, again);  // [B, Tt]
+  return b;
+}
+
 int64_t Batcher::source_length(SentenceRef s) const {
-  return int64_t(source_->source(split_, s.direction)[source_index(s)].size()) + 1 +
+  return std::ssize(source_->source(split_, s.direction)[s.source]) + 1 +
          (config_.encoder_langtok != "none");
 }
 int64_t Batcher::target_length(SentenceRef s) const {
-  return int64_t(source_->target(split_, s.direction)[s.index].size()) + 1 +
-         config_.decoder_langtok;
+  return std::ssize(source_->target(split_, s.direction)[s.index]) + 1 + config_.decoder_langtok;
 }
 
 SentenceList Batcher::usable(int32_t direction, Counts& skipped) const {
   SentenceList list;
-  const int64_t n = source_->size(split_, direction);
-  for (int32_t i = 0; i < n; ++i) {
-    const SentenceRef s{direction, i};
+  for (int32_t i = 0; i < source_->size(split_, direction); ++i) {
+    const SentenceRef s{direction, i, i};
     const int64_t from = source_length(s), to = target_length(s);
     if (from > config_.max_source_positions) ++skipped["longer than --max-source-positions"];
     else if (to > config_.max_target_positions) ++skipped["longer than --max-target-positions"];
@@ -132,52 +111,39 @@ SentenceList Batcher::usable(int32_t direction, Counts& skipped) const {
   return list;
 }
 
-void Batcher::sort_by_length(SentenceList& list) const {
-  const auto stable = [&](auto length) {
-    std::stable_sort(list.begin(), list.end(),
-                     [&](SentenceRef a, SentenceRef b) { return length(a) < length(b); });
-  };
-  stable([&](SentenceRef s) { return target_length(s); });
-  stable([&](SentenceRef s) { return source_length(s); });
-}
-
-std::vector<SentenceList> Batcher::cut(const SentenceList& sorted, int64_t max_tokens,
-                                       int64_t max_sentences, int64_t multiple) const {
+std::vector<SentenceList> Batcher::cut(SentenceList list, int64_t max_tokens, int64_t max_sentences,
+                                       int64_t multiple) const {
+  std::ranges::stable_sort(list, {}, [&](SentenceRef s) { return target_length(s); });
+  std::ranges::stable_sort(list, {}, [&](SentenceRef s) { return source_length(s); });
   std::vector<SentenceList> batches;
-  for (size_t begin = 0; begin < sorted.size();) {
+  for (size_t begin = 0; begin < list.size();) {
     int64_t longest = 0, rows = 0;
-    for (size_t i = begin; i < sorted.size() && (max_sentences == 0 || rows < max_sentences);
+    for (size_t i = begin; i < list.size() && (max_sentences == 0 || rows < max_sentences);
          ++i, ++rows) {
-      longest = std::max({longest, source_length(sorted[i]), target_length(sorted[i])});
+      longest = std::max({longest, source_length(list[i]), target_length(list[i])});
       if (rows > 0 && (rows + 1) * longest > max_tokens) break;
     }
     // a batch that was cut by a limit keeps a multiple of rows; the list's end stays as it is
-    if (rows > multiple && begin + size_t(rows) < sorted.size()) rows -= rows % multiple;
-    batches.emplace_back(sorted.begin() + int64_t(begin), sorted.begin() + int64_t(begin) + rows);
+    if (rows > multiple && begin + size_t(rows) < list.size()) rows -= rows % multiple;
+    batches.emplace_back(list.begin() + int64_t(begin), list.begin() + int64_t(begin) + rows);
     begin += size_t(rows);
   }
   return batches;
 }
 
 TranslationBatch Batcher::build(const SentenceList& list) const {
-  Rows rows(source_->tokenizer(), config_);
+  std::vector<PiecePair> pairs;
   for (const SentenceRef s : list) {
     const Direction& d = source_->directions()[size_t(s.direction)];
-    rows.add(source_->source(split_, s.direction)[source_index(s)],
-             source_->target(split_, s.direction)[s.index], d.source, d.target);
+    pairs.push_back({source_->source(split_, s.direction)[s.source],
+                     source_->target(split_, s.direction)[s.index], d.source, d.target});
   }
-  TranslationBatch batch = std::move(rows).batch();
-  for (const SentenceRef s : list)
-    batch.ids.push_back(s.index), batch.direction.push_back(s.direction);
+  TranslationBatch batch = make_batch(source_->tokenizer(), config_, pairs);
+  for (const SentenceRef s : list) {
+    batch.ids.push_back(s.index);
+    batch.direction.push_back(s.direction);
+  }
   return batch;
-}
-
-TranslationBatch source_batch(const Tokenizer& tokenizer, const DataConfig& config,
-                              const std::vector<std::vector<int32_t>>& sources,
-                              const std::string& source_lang, const std::string& target_lang) {
-  Rows rows(tokenizer, config);
-  for (const auto& pieces : sources) rows.add(pieces, {}, source_lang, target_lang);
-  return std::move(rows).batch();
 }
 
 EvalBatches::EvalBatches(std::shared_ptr<const TranslationSource> source, const DataConfig& config,
@@ -204,8 +170,8 @@ EvalBatches::EvalBatches(std::shared_ptr<const TranslationSource> source, const 
                       "; raise it, or leave them out with --skip-invalid-size-inputs-valid-test"));
   }
   sentences_ = int64_t(all.size());
-  batcher_.sort_by_length(all);
-  lists_ = batcher_.cut(all, max_tokens > 0 ? max_tokens : INT64_MAX / 2, max_sentences, 1);
+  lists_ =
+      batcher_.cut(std::move(all), max_tokens > 0 ? max_tokens : INT64_MAX / 2, max_sentences, 1);
 }
 
 TranslationBatch EvalBatches::operator[](int64_t i) const {

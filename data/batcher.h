@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "data/batch.h"
 #include "data/translation_source.h"
+#include "tensor/tensor.h"
 
 namespace switchyard {
 
@@ -52,9 +52,28 @@ void validate(const DataConfig& config);  // impossible values: UserErrors
 // Directions that --langs and --lang-pairs choose, as rising indices into source.directions().
 std::vector<int32_t> selected_directions(const TranslationSource& source, const DataConfig& config);
 
+// One micro-batch of a rank.
+struct TranslationBatch {
+  int64_t sentences = 0, source_time = 0, target_time = 0;  // all 0: a dummy batch of an idle rank
+  Tensor source;         // i64 [B, Ts]: __tgt__ pieces </s>, left-padded
+  Tensor decoder_input;  // i64 [B, Tt]: </s> __tgt__ pieces, right-padded (target rotated)
+  Tensor target;         // i64 [B, Tt]: __tgt__ pieces </s>, right-padded with kPad
+  int64_t source_tokens = 0, target_tokens = 0;  // without padding
+  std::vector<int64_t> ids;                      // per sentence: index inside its direction's split
+  std::vector<int32_t> direction;                // per sentence: index into the corpus' directions
+};
+
+// A sentence and its translation as pieces. An empty target, for generation: language token and </s> only.
+struct PiecePair {
+  std::span<const int32_t> source, target;
+  std::string source_lang, target_lang;
+};
+TranslationBatch make_batch(const Tokenizer& tokenizer, const DataConfig& config,
+                            const std::vector<PiecePair>& pairs);
+
 struct SentenceRef {
   int32_t direction = 0, index = 0;  // index inside the direction's split
-  int32_t source = -1;               // take this sentence's source instead; -1 = its own
+  int32_t source = 0;                // whose source is read: `index`, unless sources are shuffled
 };
 using SentenceList = std::vector<SentenceRef>;
 
@@ -65,11 +84,9 @@ class Batcher {
 
   // Sentences of a direction that fit the length limits; the others are counted.
   SentenceList usable(int32_t direction, Counts& skipped) const;
-  // Stably sorted by target, then by source length.
-  void sort_by_length(SentenceList& list) const;
-  // Consecutive sentences; max_sentences 0 = no limit.
-  std::vector<SentenceList> cut(const SentenceList& sorted, int64_t max_tokens,
-                                int64_t max_sentences, int64_t multiple) const;
+  // Sorts stably by target, then by source length, and cuts consecutive sentences; max_sentences 0 = no limit.
+  std::vector<SentenceList> cut(SentenceList list, int64_t max_tokens, int64_t max_sentences,
+                                int64_t multiple) const;
   TranslationBatch build(const SentenceList& list) const;  // an empty list gives a dummy batch
 
  private:
@@ -80,11 +97,6 @@ class Batcher {
   DataConfig config_;
   Split split_;
 };
-
-// A batch of free text for generation; its target holds the language token and </s> only.
-TranslationBatch source_batch(const Tokenizer& tokenizer, const DataConfig& config,
-                              const std::vector<std::vector<int32_t>>& sources,
-                              const std::string& source_lang, const std::string& target_lang);
 
 // Which sentences of an evaluation split, and with which sources.
 struct EvalSelection {

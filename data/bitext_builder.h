@@ -18,9 +18,9 @@ struct RawBitext {
 
 struct CatalogueOptions {
   std::string folder;
-  std::vector<std::string> langs;                // without English
-  bool plain_test = true;                        // test entries of plain prose only
-  int64_t valid = 400, test = 800, extra = 800;  // caps for each language
+  std::vector<std::string> langs;                 // without English
+  bool plain_test = true;                         // test entries of plain prose only
+  std::array<int64_t, 4> caps{0, 400, 800, 800};  // of the evaluation splits of a language
 };
 
 // English-xx bitexts from message catalogues: cleaned, deduplicated and split by the English sentence alone. Evaluation

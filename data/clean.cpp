@@ -1,275 +1,197 @@
+// Most rules are regular expressions (ICU's). None repeats a repetition, and those that try many lengths are bounded, so
+// that hostile text takes linear time.
 #include "data/clean.h"
 
+#include <unicode/locid.h>
+#include <unicode/regex.h>
 #include <unicode/uscript.h>
 #include <xxhash.h>
 
-#include <unordered_set>
+#include <set>
 
 #include "tensor/check.h"
 
 namespace switchyard {
 namespace {
 
-constexpr size_t kNone = std::string_view::npos;
+using icu::UnicodeString;
 
-bool is_word(UChar32 c) { return u_isalnum(c) || c == '_'; }
-bool ascii_word(char c) { return is_word(static_cast<unsigned char>(c)) || (c & 0x80); }
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
-// reST: inline markup starts after white space or an opening mark and ends before white space or punctuation.
-bool may_open(std::string_view s, size_t i) {
-  return i == 0 || contains(" ('\"<[{-/:", s.substr(i - 1, 1));
-}
-bool may_close(std::string_view s, size_t after) {
-  return after >= s.size() || !ascii_word(s[after]);
-}
-
-// Position of the mark that closes the inline markup which `mark` opens at i; npos when there is none.
-size_t closing(std::string_view s, size_t i, std::string_view mark) {
-  const size_t from = i + mark.size();
-  if (!s.substr(i).starts_with(mark) || from >= s.size() || s[from] == ' ') return kNone;
-  size_t at = s.find(mark, from + 1);
-  while (at != kNone && (s[at - 1] == ' ' || s[at - 1] == '\\')) at = s.find(mark, at + 1);
-  return at;
-}
-
-// Visible text of `inner`, the content of single backquotes. role: written as :role:`inner`.
-std::string visible_text(std::string_view inner, bool role) {
-  const size_t open = inner.rfind('<');
-  if (inner.ends_with('>') && open != kNone && open > 0)
-    return collapse_space(inner.substr(0, open));  // title <target>
-  if (role && inner.starts_with('!')) inner.remove_prefix(1);
-  if (role && inner.starts_with('~')) {
-    const size_t dot = inner.rfind('.');
-    inner.remove_prefix(dot == kNone ? 1 : dot + 1);
-  }
-  return std::string(inner);
-}
-
-// Removes a trailing ":role:" from what was written so far; true when there was one.
-bool take_role(std::string& out) {
-  if (out.size() < 3 || out.back() != ':') return false;
-  size_t begin = out.size() - 1;
-  while (begin > 0 && (ascii_word(out[begin - 1]) || contains(":+.-", out.substr(begin - 1, 1))))
-    --begin;
-  if (out[begin] != ':' || begin + 2 > out.size() - 1) return false;
-  out.erase(begin);
-  return true;
-}
-
-}  // namespace
-
-std::string collapse_space(std::string_view text) {
-  std::string out;
-  bool space = false;
-  for_each_code_point(text, [&](UChar32 c) {
-    if (!is_white_space(c)) {
-      if (space && !out.empty()) out += ' ';
-      append_utf8(out, c);
-    }
-    space = is_white_space(c);
-  });
-  if (out.ends_with(" ::")) out.resize(out.size() - 3);
-  else if (out.ends_with("::")) out.pop_back();
-  return out;
-}
-
-std::string unwrap_markup(std::string_view s) {
-  std::string out;
-  size_t i = 0;
-  while (i < s.size()) {
-    const char c = s[i];
-    const std::string_view rest = s.substr(i);
-    const size_t note_end = c == '[' ? rest.find("]_") : kNone;
-    if (c == '\\' && rest.size() > 1 && contains("*_`|<>", rest.substr(1, 1))) {
-      out += rest[1], i += 2;
-    } else if (const size_t end = closing(s, i, "``"); end != kNone) {
-      out += s.substr(i + 2, end - i - 2), i = end + 2;
-    } else if (const size_t end = closing(s, i, "`"); end != kNone) {
-      const bool role = take_role(out);
-      out += visible_text(s.substr(i + 1, end - i - 1), role);
-      i = end + 1;
-      while (i < s.size() && s[i] == '_' && i < end + 3) ++i;  // `link`_ and `link`__
-    } else if (c == '*' && may_open(s, i)) {
-      const std::string_view mark = rest.starts_with("**") ? "**" : "*";
-      const size_t begin = i + mark.size(), end = closing(s, i, mark);
-      const bool strong = end != kNone && may_close(s, end + mark.size());
-      out += strong ? unwrap_markup(s.substr(begin, end - begin)) : std::string(mark);
-      i = strong ? end + mark.size() : begin;
-    } else if (const size_t end = closing(s, i, "|");
-               end != kNone && may_open(s, i) && may_close(s, end + 1)) {
-      i = std::min(s.find_first_not_of('_', end + 1), s.size());  // |substitution|
-    } else if (note_end != kNone && !contains(rest.substr(0, note_end), " ")) {
-      i += note_end + 2;  // [1]_, [#note]_, [CIT2002]_
-    } else {
-      out += c, ++i;
-    }
-  }
-  return out;
-}
-
-namespace {
-
-constexpr std::string_view kMarks = "_&";
-
-// Removes marks at the beginning of a word ("_File", "&File") and the form of scripts without such letters, "(_F)".
-int strip_leading_marks(std::string& s) {
-  constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-  int removed = 0;
-  std::string out;
-  for (size_t i = 0; i < s.size(); ++i) {
-    const std::string_view before = std::string_view(s).substr(i > 0 ? i - 1 : 0, 1);
-    const size_t word_end = std::min(s.find_first_not_of(letters, i + 1), s.size());
-    const bool letter = i + 1 < s.size() && (word_end > i + 1 || (s[i + 1] & 0x80));
-    const std::string_view after = std::string_view(s).substr(word_end, 1);
-    const bool mark = contains(kMarks, s.substr(i, 1)) && letter && after != ";";  // "&amp;" stays
-    if (mark && before == "(" && word_end == i + 2 && after == ")" && !out.empty()) {
-      out.pop_back();
-      out.resize(out.find_last_not_of(' ') + 1);
-      i += 2, ++removed;
-    } else if (mark && (i == 0 || contains(" (\"'[", before))) {
-      ++removed;
-    } else {
-      out += s[i];
-    }
-  }
-  s = out;
-  return removed;
-}
-
-// "E_xit": one mark between letters, when the other side had one too.
-void strip_inner_mark(std::string& s) {
-  const size_t at = s.find_first_of(kMarks);
-  if (at == std::string::npos || s.find_first_of(kMarks, at + 1) != std::string::npos) return;
-  if (at > 0 && at + 1 < s.size() && ascii_word(s[at - 1]) && ascii_word(s[at + 1])) s.erase(at, 1);
-}
-
-// How languages that are not written in Latin script are told: one of the scripts, and the range of the length ratio.
-struct Writing {
-  std::string_view langs;
-  double shortest, longest;  // translation / English, in characters
-  std::vector<UScriptCode> scripts;
-};
-
-// zh_TW writes like zh, sr@latin does not write like sr. Languages that are not in the table count as Latin.
-const Writing& writing_of(const std::string& lang) {
-  static const Writing latin = {"", 0.45, 2.4, {}};
-  static const Writing others[] = {
-      {" zh ", 0.12, 2.2, {USCRIPT_HAN}},
-      {" ja ", 0.12, 2.2, {USCRIPT_HAN, USCRIPT_HIRAGANA, USCRIPT_KATAKANA}},
-      {" ko ", 0.12, 2.2, {USCRIPT_HANGUL}},
-      {" uk bg ru be mk sr ", 0.4, 2.5, {USCRIPT_CYRILLIC}},
-      {" el ", 0.4, 2.5, {USCRIPT_GREEK}},
-      {" ar fa ", 0.4, 2.5, {USCRIPT_ARABIC}},
-      {" he ", 0.4, 2.5, {USCRIPT_HEBREW}},
-      {" hi ", 0.4, 2.5, {USCRIPT_DEVANAGARI}},
-      {" th ", 0.4, 2.5, {USCRIPT_THAI}},
-      {" ka ", 0.4, 2.5, {USCRIPT_GEORGIAN}},
-  };
-  const std::string base = concat(" ", lang.substr(0, lang.find_first_of("_-")), " ");
-  for (const Writing& w : others) {
-    if (contains(w.langs, base)) return w;
-  }
-  return latin;
-}
-
-struct Letters {
-  int64_t characters = 0, visible = 0, letters = 0, in_script = 0;
-};
-Letters count_letters(std::string_view text, const Writing& writing) {
-  Letters n;
-  for_each_code_point(text, [&](UChar32 c) {
+// A compiled pattern. Matching changes nothing in it, so threads share it.
+class Regex {
+ public:
+  explicit Regex(const char* pattern) {
     UErrorCode status = U_ZERO_ERROR;
-    ++n.characters;
-    n.visible += c != ' ';
-    n.letters += u_isalpha(c);
-    n.in_script += std::ranges::count(writing.scripts, uscript_getScript(c, &status));
-  });
+    pattern_.reset(icu::RegexPattern::compile(UnicodeString::fromUTF8(pattern), 0, status));
+    check(U_SUCCESS(status), concat("bad pattern ", pattern));
+  }
+  std::unique_ptr<icu::RegexMatcher> on(const UnicodeString& text) const {
+    UErrorCode status = U_ZERO_ERROR;
+    return std::unique_ptr<icu::RegexMatcher>(pattern_->matcher(text, status));
+  }
+  // Everything that matches, from left to right
+  std::vector<UnicodeString> matches(const std::string& text) const {
+    const UnicodeString wide = UnicodeString::fromUTF8(text);
+    UErrorCode status = U_ZERO_ERROR;
+    std::vector<UnicodeString> found;
+    for (const auto m = on(wide); m->find();) found.push_back(m->group(status));
+    return found;
+  }
+  bool found_in(const std::string& text) const { return !matches(text).empty(); }
+
+ private:
+  std::unique_ptr<icu::RegexPattern> pattern_;
+};
+
+struct Rewrite {
+  Regex pattern;
+  const char* with = "";  // $n: what group n matched, nothing when it took no part
+};
+
+template <size_t N>
+std::string rewritten(const std::string& text, const Rewrite (&rules)[N]) {
+  UnicodeString now = UnicodeString::fromUTF8(text);
+  UErrorCode status = U_ZERO_ERROR;
+  for (const Rewrite& rule : rules)
+    now = rule.pattern.on(now)->replaceAll(UnicodeString::fromUTF8(rule.with), status);
+  check(U_SUCCESS(status), u_errorName(status));
+  std::string out;
+  return now.toUTF8String(out);
+}
+
+template <class Fn>
+int64_t count(const std::string& text, Fn&& wanted) {  // of code points
+  int64_t n = 0;
+  for_each_code_point(text, [&](UChar32 c) { n += wanted(c); });
   return n;
 }
 
-// printf or brace placeholder: %s, %1$-5.2lf, %(name)s, {}, {name}
-bool has_placeholder(std::string_view word) {
-  const size_t open = word.find('{');
-  if (open != kNone && word.find('}', open) != kNone) return true;
-  for (size_t i = word.find('%'); i != kNone; i = word.find('%', i + 1)) {
-    const size_t j = word.find_first_not_of("0123456789$#+-.*' ", i + 1);
-    if (j != kNone && (word[j] == '(' || u_isalpha(word[j] & 0x7F))) return true;
-  }
-  return false;
+// How a language is written: its scripts, and the range of the length ratio translation / English.
+struct Writing {
+  std::vector<UScriptCode> scripts;  // empty: Latin, or not known
+  double shortest = 0.45, longest = 2.4;
+};
+
+// By ICU's tables: pt_BR -> Latin, ja -> Katakana, Hiragana, Han. gettext's sr@latin is not written like sr.
+Writing writing_of(const std::string& lang) {
+  // the underscore says that this is a locale: "yi" alone is a script
+  const std::string locale = lang.substr(0, lang.find('@')) + "_";
+  UScriptCode codes[8];
+  UErrorCode status = U_ZERO_ERROR;
+  const int32_t n = uscript_getCode(locale.c_str(), codes, 8, &status);
+  if (n <= 0 || U_FAILURE(status) || codes[0] == USCRIPT_LATIN || lang.ends_with("latin"))
+    return {};
+  Writing w{{codes, codes + n}, 0.4, 2.5};
+  for (const UScriptCode dense : {USCRIPT_HAN, USCRIPT_HANGUL})
+    if (std::ranges::count(w.scripts, dense)) w.shortest = 0.12, w.longest = 2.2;
+  return w;
 }
 
-// More than half of the purely alphabetic words of `other` also occur in the English (case folded).
-bool mostly_english(std::string_view english, std::string_view other) {
-  const auto folded = [](std::string_view word) {  // empty: not purely alphabetic
-    std::string out;
-    bool letters = true;
-    for_each_code_point(word, [&](UChar32 c) {
-      letters &= bool(u_isalpha(c));
-      append_utf8(out, u_foldCase(c, U_FOLD_CASE_DEFAULT));
-    });
-    return letters ? out : std::string();
-  };
-  std::unordered_set<std::string> known;
-  for (std::string_view w : split_words(english)) known.insert(folded(w));
-  int64_t balance = 0;
-  for (std::string_view w : split_words(other)) {
-    const std::string f = folded(w);
-    if (!f.empty()) balance += known.contains(f) ? 1 : -1;
-  }
-  return balance > 0;
+// More than half of the purely alphabetic words of `other` also occur in the English.
+bool mostly_english(const std::string& english, const std::string& other) {
+  static const Regex word(R"((?<![^ ])\p{L}++(?![^ ]))");
+  std::set<UnicodeString> known;
+  for (UnicodeString& w : word.matches(english)) known.insert(w.foldCase());
+  std::vector<UnicodeString> others = word.matches(other);
+  const auto shared = [&](UnicodeString& w) { return known.contains(w.foldCase()); };
+  return 2 * std::ranges::count_if(others, shared) > std::ssize(others);
 }
 
 }  // namespace
 
+std::string collapse_space(const std::string& text) {
+  static const Rewrite rules[] = {
+      {Regex(R"([\p{White_Space}\x{1C}-\x{1F}]++)"), " "},
+      {Regex("^ | $")},
+      {Regex(" ::$|:(?=:$)")},
+  };
+  return rewritten(text, rules);
+}
+
+std::string unwrap_markup(const std::string& text) {
+  // Inline markup begins after white space or an opening mark, no space is next to its marks inside, and it ends before
+  // white space or punctuation.
+  static const Rewrite rules[] = {
+      {Regex(R"((\\.|``[^`]++``))"  // kept for the next rule: escapes and literals
+             // **strong** and *emphasis*
+             R"(|(?<![^ ('"<\[{/:-])\*\*(?! )(?>(.{1,600}?)(?<![ \\])\*\*)(?![\w\P{ASCII}]))"
+             R"(|(?<![^ ('"<\[{/:-])\*(?![ *])(?>(.{1,600}?)(?<![ \\])\*)(?![\w\P{ASCII}]))"),
+       "$1$2$3"},
+      {Regex(R"(\\([*_`|<>]))"                  // \* and other escaped marks
+             R"(|``(?! )([^`]++)(?<![ \\])``)"  // ``literal``
+             // :role:`title <target>` and `title <target>`_
+             R"(|(?:(?<![\w:+.-]):[\w:+.-]{2,}+(?<=:))?`(?! )([^`<]+?) ?<[^`<>]*+>`_{0,2})"
+             // :role:`name`, :role:`~package.name`, :role:`!name`
+             R"(|(?<![\w:+.-]):[\w:+.-]{2,}+(?<=:)`(?! )!?(?:~(?:[^`]*\.)?)?([^`]++)(?<![ \\])`)"
+             R"(|`(?! )([^`]++)(?<![ \\])`_{0,2})"  // `quoted` and `link`_
+             // |substitution|
+             R"(|(?<![^ ('"<\[{/:-])\|(?! )(?>.{1,600}?(?<![ \\])\|)(?![\w\P{ASCII}]))"
+             R"(|\[[^\[\] ]*+\]_)"),  // [1]_, [CIT2002]_
+       "$1$2$3$4$5"},
+  };
+  return rewritten(text, rules);
+}
+
 void strip_mnemonics(std::string& english, std::string& other) {
-  const int a = strip_leading_marks(english), b = strip_leading_marks(other);
-  if (a > 0 && b == 0) strip_inner_mark(other);
-  if (b > 0 && a == 0) strip_inner_mark(english);
+  static const Rewrite leading[] = {
+      // "(_F)"; "_" or "&" before a word, but not "&amp;"
+      {Regex(R"( ?\([_&][A-Za-z]\)|(?<![^ ("'\[])[_&](?=\p{L})(?![A-Za-z]*+;))")}};
+  static const Rewrite inner[] = {
+      // "E_xit": the only mark, when the other side had one too
+      {Regex(R"(^([^_&]*+)(?<=[\w\P{ASCII}])[_&](?=[\w\P{ASCII}])([^_&]*+)$)"), "$1$2"}};
+  const std::string a = rewritten(english, leading), b = rewritten(other, leading);
+  const bool marked = a != english, other_marked = b != other;
+  english = other_marked && !marked ? rewritten(a, inner) : a;
+  other = marked && !other_marked ? rewritten(b, inner) : b;
 }
 
 const char* clean_pair(std::string& english, std::string& other, const std::string& lang) {
-  const Writing& writing = writing_of(lang);
+  static const std::pair<Regex, const char*> faults[] = {
+      {Regex(R"(://|www\.)"), "URL"},
+      {Regex(">>>"), "code"},
+      {Regex(R"(^\.\. | \.\. )"), "directive line"},
+      {Regex("`"), "unbalanced backquote"},
+  };
+  // a word with a printf or brace placeholder: %s, %1$-5.2lf, %(name)s, {}, {name}
+  static const Regex placeholder(R"([^ ]*(?:\{[^} ]*\}|%[0-9$#+\-.*']*[(\p{L}])[^ ]*)");
+
+  const auto is_visible = [](UChar32 c) { return c != ' '; };
+  UErrorCode status = U_ZERO_ERROR;
   for (std::string* side : {&english, &other})
     *side = collapse_space(unwrap_markup(collapse_space(*side)));
   strip_mnemonics(english, other);
   if (english == other) return "translation equals the English";
-  const auto words = split_words(english);
-  if (words.size() < 3) return "English under 3 words";
-  if (words.size() > 80) return "English over 80 words";
-  const Letters en = count_letters(english, writing), xx = count_letters(other, writing);
-  if (en.characters > 500) return "English over 500 characters";
-  if (xx.characters > 600) return "translation over 600 characters";
-  for (const std::string* side : {&english, &other}) {
-    if (contains(*side, "://") || contains(*side, "www.")) return "URL";
-    if (contains(*side, ">>>")) return "code";
-    if (side->starts_with(".. ") || contains(*side, " .. ")) return "directive line";
-    if (contains(*side, "`")) return "unbalanced backquote";
-  }
-  if (10 * en.letters < 6 * en.visible) return "under 60 % letters";
-  int64_t placeholders = 0;
-  for (std::string_view w : words) placeholders += has_placeholder(w);
-  if (2 * placeholders >= int64_t(words.size())) return "mostly placeholders";
+  const int64_t words = std::ssize(split_words(english));
+  if (words < 3) return "English under 3 words";
+  if (words > 80) return "English over 80 words";
+  const int64_t length = count_code_points(english), other_length = count_code_points(other);
+  if (length > 500) return "English over 500 characters";
+  if (other_length > 600) return "translation over 600 characters";
+  for (const std::string* side : {&english, &other})
+    for (const auto& [pattern, why] : faults)
+      if (pattern.found_in(*side)) return why;
+  if (10 * count(english, u_isalpha) < 6 * count(english, is_visible)) return "under 60 % letters";
+  if (2 * std::ssize(placeholder.matches(english)) >= words) return "mostly placeholders";
+  const Writing writing = writing_of(lang);
   const bool latin = writing.scripts.empty();
-  if (!latin && 5 * xx.in_script < xx.visible) return "wrong script";
-  const double ratio = double(xx.characters) / double(en.characters);
+  const auto in_script = [&](UChar32 c) {
+    return std::ranges::count(writing.scripts, uscript_getScript(c, &status)) > 0;
+  };
+  if (!latin && 5 * count(other, in_script) < count(other, is_visible)) return "wrong script";
+  const double ratio = double(other_length) / double(length);
   if (ratio < writing.shortest || ratio > writing.longest) return "length ratio";
   if (latin && mostly_english(english, other)) return "mostly English words";
   return nullptr;
 }
 
-std::string normalized_key(std::string_view english) {
-  std::string out;
-  bool gap = false, in_digits = false;
-  for_each_code_point(english, [&](UChar32 c) {
-    const bool word = is_word(c), digit = u_isdigit(c);
-    if (word && gap && !out.empty()) out += ' ';
-    if (word && !(digit && in_digits)) append_utf8(out, digit ? '0' : u_tolower(c));
-    gap = !word, in_digits = digit;
-  });
-  return out;
+std::string normalized_key(const std::string& english) {
+  static const Rewrite rules[] = {
+      {Regex(R"(\p{Nd}++)"), "0"},
+      {Regex(R"([^\p{L}\p{Nd}_]++)"), " "},
+      {Regex("^ | $")},
+  };
+  std::string lower;
+  UnicodeString::fromUTF8(english).toLower(icu::Locale::getRoot()).toUTF8String(lower);
+  return rewritten(lower, rules);
 }
 
 Split split_of(const std::string& key) {
@@ -281,18 +203,9 @@ Split split_of(const std::string& key) {
                         : Split::Train;
 }
 
-bool is_plain_prose(std::string_view english) {
-  if (english.find_first_of("%{}<>=/\\'\"|[]") != kNone || contains(english, "--")) return false;
-  int64_t capitals = 0;  // letters of the current word, -1: it has a lower-case letter
-  bool plain = true;
-  for_each_code_point(english, [&](UChar32 c) {
-    plain &= !u_isdigit(c);
-    if (!u_isalpha(c)) capitals = 0;
-    else if (!u_isupper(c)) capitals = -1;
-    else if (capitals >= 0) ++capitals;
-    plain &= capitals < 2;
-  });
-  return plain;
+bool is_plain_prose(const std::string& english) {
+  static const Regex other(R"([\p{Nd}%{}<>=/\\'"|\[\]]|--|(?<!\p{L})\p{Lu}{2})");
+  return !other.found_in(english);
 }
 
 }  // namespace switchyard

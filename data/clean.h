@@ -5,27 +5,26 @@
 #include <string>
 
 #include "data/translation_source.h"
-#include "data/utf8.h"
 
 namespace switchyard {
 
-std::string collapse_space(
-    std::string_view text);  // runs of Unicode white space -> one space; trimmed; "::" endings
-std::string unwrap_markup(
-    std::string_view text);  // reST and similar inline markup -> its visible text
-void strip_mnemonics(std::string& english,
-                     std::string& other);  // "_File", "&File", "Datei (_F)" -> without the mark
+// Runs of Unicode white space -> one space; trimmed; " ::" and "::" at the end -> "" and ":"
+std::string collapse_space(const std::string& text);
+// reST and similar inline markup -> its visible text
+std::string unwrap_markup(const std::string& text);
+// "_File", "&File", "Datei (_F)" -> without the mark
+void strip_mnemonics(std::string& english, std::string& other);
 
 // Cleans both sides in place. Returns nullptr when the pair stays, else why it was dropped.
 const char* clean_pair(std::string& english, std::string& other, const std::string& lang);
 
 // Lower case, digit runs -> 0, runs of non-word characters -> one space, trimmed.
-std::string normalized_key(std::string_view english);
+std::string normalized_key(const std::string& english);
 
 // Of 1000 keys 40 go to valid, 80 to test, 80 to extra, the rest to train.
 Split split_of(const std::string& key);
 
 // No digit, none of % { } < > = / \ ' " | [ ], no "--", no word in capitals: text where copying scores low.
-bool is_plain_prose(std::string_view english);
+bool is_plain_prose(const std::string& english);
 
 }  // namespace switchyard

@@ -13,7 +13,7 @@
 namespace switchyard {
 namespace {
 
-constexpr const char* kKind = "switchyard translation corpus";
+const std::string kKind = "switchyard translation corpus";
 constexpr int64_t kFormat = 1;
 
 std::string joined(const std::vector<std::string>& names) {
@@ -24,6 +24,11 @@ std::string joined(const std::vector<std::string>& names) {
 
 std::string temporary_name(const std::string& path) { return concat(path, ".tmp", ::getpid()); }
 
+// Where the file holds the sentences of one side.
+std::string group_of(const Bitext& b, Split split, size_t side) {
+  return concat("/", kSplitNames[size_t(split)], "/", b.name(), "/", b.langs[side]);
+}
+
 void write_contents(Hdf5File& file, const TranslationSource& data, const Counts& skipped,
                     const std::string& options) {
   std::vector<std::string> pairs;
@@ -32,19 +37,15 @@ void write_contents(Hdf5File& file, const TranslationSource& data, const Counts&
   file.write_strings("/vocabulary", data.tokenizer().vocabulary());
   for (const Bitext& b : data.bitexts()) {
     pairs.push_back(b.name());
-    for (size_t s = 0; s < b.splits.size(); ++s) {
-      totals[s] += b.splits[s][0].size();
-      for (int side = 0; side < 2; ++side) {
-        const Sentences& text = b.splits[s][size_t(side)];
-        const std::string group =
-            concat("/", kSplitNames[s], "/", b.name(), "/", b.langs[size_t(side)]);
-        file.write(group + "/tokens", Tensor::of(text.tokens));
-        file.write(group + "/offsets", Tensor::of(text.offsets));
-        if (!text.text.empty()) file.write_strings(group + "/text", text.text);
-      }
-    }
+    for_each_side(b, [&](Split split, size_t side, const Sentences& text) {
+      const std::string group = group_of(b, split, side);
+      file.write(group + "/tokens", Tensor::of(text.tokens));
+      file.write(group + "/offsets", Tensor::of(text.offsets));
+      if (!text.text.empty()) file.write_strings(group + "/text", text.text);
+      if (side == 0) totals[size_t(split)] += text.size();
+    });
   }
-  file.set_attr("/", "kind", std::string(kKind));
+  file.set_attr("/", "kind", kKind);
   file.set_attr("/", "format", kFormat);
   file.set_attr("/", "langs", joined(data.langs()));
   file.set_attr("/", "pairs", joined(pairs));
@@ -55,41 +56,31 @@ void write_contents(Hdf5File& file, const TranslationSource& data, const Counts&
     file.set_attr("/", concat(kSplitNames[s], "_pairs"), totals[s]);
 }
 
-Sentences read_sentences(const Hdf5File& file, const std::string& group) {
-  Sentences side;
-  side.tokens = file.read(group + "/tokens").to_vector<int32_t>();
-  side.offsets = file.read(group + "/offsets").to_vector<int64_t>();
-  if (file.exists(group + "/text")) side.text = file.read_strings(group + "/text");
-  return side;
-}
-
 std::shared_ptr<const TranslationSource> read_contents(const std::string& path) {
   const Hdf5File file = Hdf5File::open(path);
   user_check(file.attrs("/").count("kind") && file.attr<std::string>("/", "kind") == kKind,
-             concat(path, ": not a translation corpus; make one with apps/prepare translation"));
+             "not a translation corpus; make one with apps/prepare translation");
   user_check(file.attr<int64_t>("/", "format") == kFormat,
-             concat(path, ": format ", file.attr<int64_t>("/", "format"), ", expected ", kFormat,
+             concat("format ", file.attr<int64_t>("/", "format"), ", expected ", kFormat,
                     ": prepare it again"));
   const std::vector<std::string> langs = split_list(file.attr<std::string>("/", "langs"));
   std::vector<Bitext> bitexts;
   for (const std::string& pair : split_list(file.attr<std::string>("/", "pairs"))) {
     const size_t dash = pair.find('-');
     Bitext b{{pair.substr(0, dash), pair.substr(dash + 1)}, {}};
-    for (size_t s = 0; s < b.splits.size(); ++s) {
-      for (size_t side = 0; side < 2; ++side) {
-        b.splits[s][side] =
-            read_sentences(file, concat("/", kSplitNames[s], "/", pair, "/", b.langs[side]));
-      }
-    }
+    for_each_side(b, [&](Split split, size_t side, Sentences& out) {
+      const std::string group = group_of(b, split, side);
+      out.tokens = file.read(group + "/tokens").to_vector<int32_t>();
+      out.offsets = file.read(group + "/offsets").to_vector<int64_t>();
+      if (file.exists(group + "/text")) out.text = file.read_strings(group + "/text");
+    });
     bitexts.push_back(std::move(b));
   }
   Tokenizer tokenizer(file.read_bytes("/tokenizer"), file.read_strings("/vocabulary"));
   auto data =
       std::make_shared<TranslationSource>(path, langs, std::move(tokenizer), std::move(bitexts));
-  user_check(
-      data->checksum() == file.attr<std::string>("/", "checksum"),
-      concat(path,
-             ": its checksum does not match its contents: the file is damaged, prepare it again"));
+  user_check(data->checksum() == file.attr<std::string>("/", "checksum"),
+             "its checksum does not match its contents: the file is damaged, prepare it again");
   return data;
 }
 
@@ -127,12 +118,8 @@ std::shared_ptr<const TranslationSource> read_corpus(const std::string& path) {
                     ": no such file; make one with apps/prepare translation --output ", path));
   try {
     return read_contents(path);
-  } catch (const UserError& e) {
-    const std::string what = e.what();
-    throw UserError(what.starts_with(path) ? "--data " + what
-                                           : concat("--data ", path, ": ", what));
   } catch (const std::exception& e) {
-    throw UserError(concat("--data ", path, ": not a readable corpus file: ", e.what()));
+    throw UserError(concat("--data ", path, ": not a readable corpus: ", e.what()));
   }
 }
 

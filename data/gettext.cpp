@@ -3,15 +3,11 @@
 #include <unicode/ucnv.h>
 #include <unicode/unistr.h>
 
-#include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <functional>
 #include <memory>
-#include <set>
 #include <unordered_set>
 
-#include "data/text_files.h"
 #include "tensor/check.h"
 
 namespace fs = std::filesystem;
@@ -19,77 +15,69 @@ namespace fs = std::filesystem;
 namespace switchyard {
 namespace {
 
-constexpr uint64_t kMaxMessageBytes = 1 << 16;
+constexpr size_t kMaxMessageBytes = 1 << 16;
 constexpr uint32_t kMagic = 0x950412de;
 
-using Decoder = std::function<bool(std::string&)>;  // to UTF-8; false: not valid in its charset
+using Converter = std::unique_ptr<UConverter, decltype(&ucnv_close)>;
 
-// header: "... charset=NAME ...". "CHARSET" is the template's placeholder: such files are ASCII.
-Decoder decoder_for(const std::string& header) {
+// header: "... charset=NAME ...". "CHARSET" is the template's placeholder.
+Converter open_converter(const std::string& header) {
   const size_t at = header.find("charset=");
   std::string name = at == std::string::npos ? "" : header.substr(at + 8);
   name.resize(std::min(name.find_first_of(" ;\t\r\n"), name.size()));
-  for (char& c : name) c = char(std::toupper(static_cast<unsigned char>(c)));
-  for (const char* plain : {"", "UTF-8", "UTF8", "ASCII", "US-ASCII", "CHARSET"})
-    if (name == plain) return [](std::string& text) { return valid_utf8(text); };
+  if (name.empty() || name == "CHARSET") name = "UTF-8";
   UErrorCode status = U_ZERO_ERROR;
-  const std::shared_ptr<UConverter> converter(ucnv_open(name.c_str(), &status), ucnv_close);
+  Converter converter(ucnv_open(name.c_str(), &status), ucnv_close);
   user_check(U_SUCCESS(status), "unknown charset " + name);
-  return [converter](std::string& text) {  // undecodable bytes become U+FFFD
-    UErrorCode failure = U_ZERO_ERROR;
-    const icu::UnicodeString wide(text.data(), int32_t(text.size()), converter.get(), failure);
-    text.clear();
-    wide.toUTF8String(text);
-    return U_SUCCESS(failure) && text.find("\uFFFD") == std::string::npos;
-  };
+  ucnv_setToUCallBack(converter.get(), UCNV_TO_U_CALLBACK_STOP, nullptr, nullptr, nullptr, &status);
+  return converter;
 }
 
-// One entry as read, before decoding. skip: why it is left out.
-struct RawEntry {
-  std::string source, target;
-  std::string_view skip = {};
-};
-constexpr std::string_view kObsolete = "obsolete", kPlural = "plural form";
+// To UTF-8; false: not valid in its charset.
+bool decode(std::string& text, UConverter* converter) {
+  UErrorCode status = U_ZERO_ERROR;
+  const icu::UnicodeString wide(text.data(), int32_t(text.size()), converter, status);
+  text.clear();
+  wide.toUTF8String(text);
+  return U_SUCCESS(status);
+}
 
-// The rules that .mo and .po share.
-std::vector<Message> decode_entries(std::vector<RawEntry> entries, Counts& skipped) {
-  const auto is_header = [](const RawEntry& e) { return e.source.empty() && e.skip != kObsolete; };
-  const auto header = std::ranges::find_if(entries, is_header);
-  const Decoder decode = decoder_for(header == entries.end() ? "" : header->target);
-  std::vector<Message> messages;
-  for (RawEntry& e : entries) {
-    const size_t context = e.source.find('\4');
-    if (context != std::string::npos) e.source.erase(0, context + 1);
-    const auto plural = [](const std::string& text) { return text.find('\0') != text.npos; };
-    if (is_header(e)) e.skip = "header";
-    else if (!e.skip.empty()) {
-    } else if (plural(e.source) || plural(e.target)) e.skip = kPlural;
-    else if (e.target.empty()) e.skip = "not translated";
-    else if (std::max(e.source.size(), e.target.size()) > kMaxMessageBytes)
-      e.skip = "message too long";
-    else if (!decode(e.source) || !decode(e.target)) e.skip = "invalid characters";
-    if (e.skip.empty()) messages.push_back({std::move(e.source), std::move(e.target)});
-    else ++skipped[std::string(e.skip)];
+// The rules that .mo and .po share. A NUL separates singular and plural, byte 4 a context from the message.
+std::vector<TextPair> decode_entries(std::vector<TextPair> entries, Counts& skipped) {
+  const auto header = std::ranges::find(entries, std::string(), &TextPair::first);
+  const Converter converter = open_converter(header == entries.end() ? "" : header->second);
+  std::vector<TextPair> messages;
+  for (auto& [source, target] : entries) {
+    source.erase(0, source.find('\4') + 1);  // npos + 1 = 0
+    const char* why = nullptr;
+    if (source.empty()) why = "header";
+    else if ((source + target).find('\0') != std::string::npos) why = "plural form";
+    else if (target.empty()) why = "not translated";
+    else if (std::max(source.size(), target.size()) > kMaxMessageBytes) why = "message too long";
+    else if (!decode(source, converter.get()) || !decode(target, converter.get()))
+      why = "invalid characters";
+    if (why) ++skipped[why];
+    else messages.emplace_back(std::move(source), std::move(target));
   }
   return messages;
 }
 
 }  // namespace
 
-std::vector<Message> read_mo(std::string_view bytes, Counts& skipped) {
-  user_check(bytes.size() >= 20, "shorter than the header of a .mo file");
-  uint32_t magic = 0;
-  std::memcpy(&magic, bytes.data(), 4);
-  const bool swapped = magic == __builtin_bswap32(kMagic);
-  user_check(magic == kMagic || swapped, "not a .mo file (magic number)");
+std::vector<TextPair> read_mo(std::string_view bytes, Counts& skipped) {
+  const uint64_t size = bytes.size();
+  user_check(size >= 20, "shorter than the header of a .mo file");
+  bool swapped = false;
   const auto u32 = [&](uint64_t at) -> uint64_t {  // callers have checked at + 4 <= size
     uint32_t v = 0;
     std::memcpy(&v, bytes.data() + at, 4);
     return swapped ? __builtin_bswap32(v) : v;
   };
+  swapped = u32(0) != kMagic;
+  user_check(u32(0) == kMagic, "not a .mo file (magic number)");
   user_check(u32(4) >> 16 <= 1, "unknown .mo revision");
-  const uint64_t n = u32(8), originals = u32(12), translations = u32(16), size = bytes.size();
-  user_check(originals + 8 * n <= size && translations + 8 * n <= size,
+  const uint64_t n = u32(8), originals = u32(12), translations = u32(16);
+  user_check(std::max(originals, translations) + 8 * n <= size,
              "a table reaches beyond the end of the file");
   uint64_t total = 0;
   const auto text = [&](uint64_t at) {
@@ -101,136 +89,122 @@ std::vector<Message> read_mo(std::string_view bytes, Counts& skipped) {
     user_check(total <= 2 * size, "strings overlap");
     return std::string(bytes.substr(offset, length));
   };
-  std::vector<RawEntry> entries;
+  std::vector<TextPair> entries;
   for (uint64_t i = 0; i < n; ++i)
-    entries.push_back({text(originals + 8 * i), text(translations + 8 * i)});
+    entries.emplace_back(text(originals + 8 * i), text(translations + 8 * i));
   return decode_entries(std::move(entries), skipped);
 }
 
 namespace {
 
-// The value of a quoted line; false when it is not one.
-bool unquote(std::string_view line, std::string& out) {
-  if (line.size() < 2 || line.front() != '"' || line.back() != '"') return false;
-  line = line.substr(1, line.size() - 2);
-  for (size_t i = 0; i < line.size(); ++i) {
-    if (line[i] == '"') return false;
-    if (line[i] != '\\') {
-      out += line[i];
-      continue;
+std::string_view trimmed(std::string_view text) {
+  constexpr const char* blanks = " \t\r\v\f";
+  text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
+  return text.substr(0, text.find_last_not_of(blanks) + 1);
+}
+
+// Appends the value of a quoted string; false when the text is not exactly one.
+bool unquote(std::string_view text, std::string& out) {
+  constexpr std::string_view names = "ntr\"\\", values = "\n\t\r\"\\";
+  for (size_t i = 1; i < text.size(); ++i) {
+    if (text[i] == '"') return i + 1 == text.size();
+    const bool escape = text[i] == '\\' && i + 1 < text.size();
+    const size_t k = escape ? names.find(text[i + 1]) : names.npos;
+    if (k == names.npos) {
+      out += text[i];
+    } else {
+      out += values[k];
+      ++i;
     }
-    if (++i == line.size()) return false;
-    constexpr std::string_view names = "ntr\"\\", values = "\n\t\r\"\\";
-    const size_t k = names.find(line[i]);
-    if (k == std::string_view::npos) out += '\\', out += line[i];
-    else out += values[k];
   }
-  return true;
+  return false;
 }
 
 }  // namespace
 
-std::vector<Message> read_po(std::string_view text, Counts& skipped) {
-  std::vector<RawEntry> entries;
-  RawEntry entry;
-  std::string ignored;           // values that are not kept: context, plurals
-  std::string* value = nullptr;  // where a continuation line goes
-  bool has_id = false, done = false, broken = false;
-  const auto flush = [&] {
-    if (broken) ++skipped["malformed entry"];
-    else if (has_id) entries.push_back(std::move(entry));
-    entry = {}, value = nullptr, has_id = done = broken = false;
+std::vector<TextPair> read_po(std::string_view text, Counts& skipped) {
+  std::vector<TextPair> entries;
+  std::map<std::string, std::string> fields;  // of an entry: keyword -> value
+  std::string* value = nullptr;               // where a continuation line goes
+  bool fuzzy = false, obsolete = false, broken = false;
+  // "msgstr" and "msgstr[0]" sort behind the other keywords
+  const auto translated = [&] { return fields.lower_bound("msgstr") != fields.end(); };
+  const auto end_entry = [&] {
+    const auto id = fields.find("msgid");
+    const char* why = nullptr;
+    if (broken) why = "malformed entry";
+    else if (id == fields.end()) why = "";
+    else if (obsolete) why = "obsolete";
+    else if (fuzzy && !id->second.empty()) why = "fuzzy";
+    else if (fields.contains("msgid_plural")) why = "plural form";
+    if (!why) entries.emplace_back(id->second, fields["msgstr"]);
+    else if (*why) ++skipped[why];
+    fields.clear();
+    value = nullptr;
+    fuzzy = obsolete = broken = false;
   };
   for (std::string_view line : split_at(text, '\n')) {
-    constexpr const char* blanks = " \t\r\v\f";
-    line.remove_prefix(std::min(line.find_first_not_of(blanks), line.size()));
-    line = line.substr(0, line.find_last_not_of(blanks) + 1);
-    const bool obsolete = line.starts_with("#~");
-    if (line.empty() || (done && line[0] == '#' && !obsolete)) flush();
-    if (line.starts_with("#,") && line.find("fuzzy") != line.npos) entry.skip = "fuzzy";
-    if (obsolete) line.remove_prefix(std::min(line.find_first_not_of(' ', 2), line.size()));
+    line = trimmed(line);
+    const bool old = line.starts_with("#~");
+    if (line.empty() || (line[0] == '#' && !old && translated())) end_entry();
+    fuzzy |= line.starts_with("#,") && line.find("fuzzy") != line.npos;
+    if (old) line = trimmed(line.substr(2));
     // comments; "#~|": a previous message
-    if (line.empty() || line[0] == '#' || (obsolete && line[0] == '|')) continue;
-    if (line[0] == '"') {
-      broken |= !value || !unquote(line, *value);
-      continue;
+    if (line.empty() || line[0] == '#' || (old && line[0] == '|')) continue;
+    const size_t quote = std::min(line.find('"'), line.size());
+    const std::string_view keyword = trimmed(line.substr(0, quote));
+    if (!keyword.empty()) {
+      if ((keyword == "msgctxt" || keyword == "msgid") && translated()) end_entry();
+      value = keyword.starts_with("msg") ? &fields[std::string(keyword)] : nullptr;
     }
-    const size_t space = std::min(line.find(' '), line.size());
-    const std::string_view keyword = line.substr(0, space);
-    const bool plural = keyword == "msgid_plural" || keyword.starts_with("msgstr[");
-    if ((keyword == "msgctxt" || keyword == "msgid") && done) flush();
-    ignored.clear();
-    value = &ignored;
-    if (keyword == "msgid") value = &entry.source, has_id = true;
-    else if (keyword == "msgstr") value = &entry.target;
-    else if (!plural && keyword != "msgctxt") broken = true;
-    done |= keyword.starts_with("msgstr");
-    if (obsolete) entry.skip = kObsolete;
-    else if (plural && entry.skip.empty()) entry.skip = kPlural;
-    broken |= !unquote(line.substr(std::min(space + 1, line.size())), *value);
+    obsolete |= old;
+    broken |= !value || !unquote(line.substr(quote), *value);
   }
-  flush();
+  end_entry();
   return decode_entries(std::move(entries), skipped);
 }
 
-namespace {
-
-std::vector<std::string> catalogue_files(const fs::path& folder, const std::string& lang) {
-  std::vector<std::string> files;
-  std::error_code ec;
-  const auto options = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator it(folder / lang, options, ec), end; !ec && it != end;
-       it.increment(ec)) {
-    const fs::path& path = it->path();
-    std::error_code type_error;
-    if ((path.extension() == ".mo" || path.extension() == ".po") &&
-        !path.filename().string().starts_with("iso_") && it->is_regular_file(type_error))
-      files.push_back(path.string());
-  }
-  const fs::path single = folder / (lang + ".po");
-  if (fs::is_regular_file(single, ec)) files.push_back(single.string());
-  std::sort(files.begin(), files.end());  // the folder's own order differs between machines
-  return files;
-}
-
-}  // namespace
-
-std::vector<std::string> catalogue_languages(const std::string& folder) {
+std::map<std::string, std::vector<std::string>> find_catalogues(const std::string& folder) {
   std::error_code ec;
   user_check(fs::is_directory(folder, ec), concat("--gettext ", folder, ": no such folder"));
-  std::set<std::string> langs;
-  for (fs::directory_iterator it(folder, ec), end; !ec && it != end; it.increment(ec)) {
-    const bool single = it->path().extension() == ".po";
-    const std::string lang = (single ? it->path().stem() : it->path().filename()).string();
-    if (single || !catalogue_files(folder, lang).empty()) langs.insert(lang);
+  std::map<std::string, std::vector<std::string>> found;
+  const auto add = [&](const std::string& lang, const fs::directory_entry& file) {
+    const std::string name = file.path().filename(), type = file.path().extension();
+    if ((type == ".mo" || type == ".po") && !name.starts_with("iso_") && file.is_regular_file(ec))
+      found[lang].push_back(file.path());
+  };
+  constexpr auto options = fs::directory_options::skip_permission_denied;
+  for (const fs::directory_entry& top : fs::directory_iterator(folder, options)) {
+    add(top.path().stem(), top);
+    if (!top.is_directory(ec)) continue;
+    for (const fs::directory_entry& file : fs::recursive_directory_iterator(top, options))
+      add(top.path().filename(), file);
   }
-  user_check(!langs.empty(),
+  user_check(!found.empty(),
              concat("--gettext ", folder,
                     ": no message catalogues (.mo, .po) there; slim images strip them: "
                     "give another folder, or train without --data on the synthetic task"));
-  return {langs.begin(), langs.end()};
+  // the folder's own order differs between machines
+  for (auto& [lang, files] : found) std::ranges::sort(files);
+  return found;
 }
 
-CatalogueSet read_catalogues(const std::string& folder, const std::string& lang) {
-  CatalogueSet set;
+std::vector<TextPair> read_catalogues(const std::vector<std::string>& files, Counts& skipped) {
+  std::vector<TextPair> messages;
   std::unordered_set<std::string> seen;
-  for (const std::string& file : catalogue_files(folder, lang)) {
-    std::vector<Message> messages;
+  for (const std::string& file : files) {
     try {
       const std::string bytes = read_file(file);
-      messages = fs::path(file).extension() == ".mo" ? read_mo(bytes, set.skipped)
-                                                     : read_po(bytes, set.skipped);
+      for (TextPair& m :
+           file.ends_with(".mo") ? read_mo(bytes, skipped) : read_po(bytes, skipped)) {
+        if (seen.insert(m.first).second) messages.push_back(std::move(m));
+        else ++skipped["repeated message"];
+      }
     } catch (const UserError&) {
-      ++set.skipped["unusable file"];
-      continue;
-    }
-    ++set.files;
-    for (Message& m : messages) {
-      if (seen.insert(m.source).second) set.messages.push_back(std::move(m));
-      else ++set.skipped["repeated message"];
+      ++skipped["unusable file"];
     }
   }
-  return set;
+  return messages;
 }
 
 }  // namespace switchyard

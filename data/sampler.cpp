@@ -23,12 +23,9 @@ std::vector<int64_t> epoch_counts(const std::vector<int64_t>& sizes, const std::
                                   double temperature, uint64_t seed, int64_t epoch) {
   if (method == "concat") return sizes;
   const double total = double(std::accumulate(sizes.begin(), sizes.end(), int64_t(0)));
+  const double exponent = method == "uniform" ? 0.0 : 1.0 / temperature;
   std::vector<double> ratio;  // r_d, sums to 1
-  for (int64_t n : sizes) {
-    ratio.push_back(n == 0                ? 0.0
-                    : method == "uniform" ? 1.0
-                                          : std::pow(double(n) / total, 1.0 / temperature));
-  }
+  for (int64_t n : sizes) ratio.push_back(n == 0 ? 0.0 : std::pow(double(n) / total, exponent));
   const double sum = std::accumulate(ratio.begin(), ratio.end(), 0.0);
   for (double& r : ratio) r /= sum;
   const size_t largest = size_t(std::max_element(sizes.begin(), sizes.end()) - sizes.begin());
@@ -49,9 +46,15 @@ std::vector<int64_t> epoch_counts(const std::vector<int64_t>& sizes, const std::
   return counts;
 }
 
-EpochSampler::EpochSampler(std::shared_ptr<const TranslationSource> source,
-                           const DataConfig& config, uint64_t seed)
-    : config_(config), seed_(seed), batcher_(source, config, Split::Train) {
+TrainIterator::TrainIterator(std::shared_ptr<const TranslationSource> source,
+                             const DataConfig& config, uint64_t seed, int rank, int ranks,
+                             DataPosition start)
+    : config_(config),
+      seed_(seed),
+      batcher_(source, config, Split::Train),
+      rank_(rank),
+      ranks_(ranks),
+      position_(start) {
   validate(config);
   for (int32_t d : selected_directions(*source, config))
     usable_.push_back(batcher_.usable(d, skipped_));
@@ -59,9 +62,14 @@ EpochSampler::EpochSampler(std::shared_ptr<const TranslationSource> source,
              concat(source->origin(),
                     ": no training sentence within --max-source-positions, "
                     "--max-target-positions and --max-tokens"));
+  user_check(
+      start.epoch >= 0 && start.batch >= 0 && start.batch % ranks == 0,
+      concat("data position: epoch ", start.epoch, ", batch ", start.batch, " does not belong to ",
+             ranks, " ranks: resume with the number of ranks of the checkpoint"));
+  prepare(start.epoch);
 }
 
-std::vector<SentenceList> EpochSampler::batches(int64_t epoch) const {
+std::vector<SentenceList> TrainIterator::epoch_batches(int64_t epoch) const {
   std::vector<int64_t> sizes;
   for (const SentenceList& list : usable_) sizes.push_back(int64_t(list.size()));
   const std::vector<int64_t> counts =
@@ -78,27 +86,14 @@ std::vector<SentenceList> EpochSampler::batches(int64_t epoch) const {
   }
   RandomSequence order(random_stream(seed_, "data/order", epoch));
   shuffle(sample, order);
-  batcher_.sort_by_length(sample);
   std::vector<SentenceList> list =
-      batcher_.cut(sample, config_.max_tokens, 0, config_.required_batch_size_multiple);
+      batcher_.cut(std::move(sample), config_.max_tokens, 0, config_.required_batch_size_multiple);
   shuffle(list, order);
   return list;
 }
 
-TrainIterator::TrainIterator(std::shared_ptr<const TranslationSource> source,
-                             const DataConfig& config, uint64_t seed, int rank, int ranks,
-                             DataPosition start)
-    : sampler_(std::move(source), config, seed), rank_(rank), ranks_(ranks), position_(start) {
-  check(rank >= 0 && rank < ranks, concat("rank ", rank, " of ", ranks));
-  user_check(
-      start.epoch >= 0 && start.batch >= 0 && start.batch % ranks == 0,
-      concat("data position: epoch ", start.epoch, ", batch ", start.batch, " does not belong to ",
-             ranks, " ranks: resume with the number of ranks of the checkpoint"));
-  prepare(start.epoch);
-}
-
 void TrainIterator::prepare(int64_t epoch) {
-  upcoming_ = std::async(std::launch::async, [this, epoch] { return sampler_.batches(epoch); });
+  upcoming_ = std::async(std::launch::async, [this, epoch] { return epoch_batches(epoch); });
 }
 
 TranslationBatch TrainIterator::next() {
@@ -108,7 +103,7 @@ TranslationBatch TrainIterator::next() {
       position_.batch < n,
       concat("data position: batch ", position_.batch, " of epoch ", position_.epoch,
              ", which has ", n, ": the data or its options are not those of the checkpoint"));
-  TranslationBatch batch = sampler_.build(mine < n ? batches_[size_t(mine)] : SentenceList());
+  TranslationBatch batch = batcher_.build(mine < n ? batches_[size_t(mine)] : SentenceList());
   position_.batch += ranks_;
   if (position_.batch >= n / 2 && !upcoming_.valid()) prepare(position_.epoch + 1);
   if (position_.batch >= n) {

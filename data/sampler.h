@@ -12,21 +12,10 @@ namespace switchyard {
 std::vector<int64_t> epoch_counts(const std::vector<int64_t>& sizes, const std::string& method,
                                   double temperature, uint64_t seed, int64_t epoch);
 
-class EpochSampler {
- public:
-  EpochSampler(std::shared_ptr<const TranslationSource> source, const DataConfig& config,
-               uint64_t seed);
-  // Of all ranks, in the order they are dealt
-  std::vector<SentenceList> batches(int64_t epoch) const;
-  TranslationBatch build(const SentenceList& list) const { return batcher_.build(list); }
-  const Counts& skipped() const { return skipped_; }
-
- private:
-  DataConfig config_;
-  uint64_t seed_;
-  Batcher batcher_;
-  std::vector<SentenceList> usable_;  // one for each selected direction
-  Counts skipped_;
+// Position of the training data: a pure function of it, seed, data and R gives every later batch.
+struct DataPosition {
+  int64_t epoch = 0;
+  int64_t batch = 0;  // global micro-batches consumed of this epoch (all ranks together)
 };
 
 // The training micro-batches of one rank. What takes time, an epoch's draw, sort and shuffle, is done ahead on a thread.
@@ -36,15 +25,22 @@ class TrainIterator {
                 uint64_t seed, int rank, int ranks, DataPosition start = {});
   TranslationBatch next();  // a dummy when this rank's share of an epoch ends early
   DataPosition position() const { return position_; }  // after the batches handed out so far
+  const Counts& skipped() const { return skipped_; }
+  // Of all ranks, in the order they are dealt
+  std::vector<SentenceList> epoch_batches(int64_t epoch) const;
 
  private:
   void prepare(int64_t epoch);
 
-  const EpochSampler sampler_;
+  const DataConfig config_;
+  const uint64_t seed_;
+  const Batcher batcher_;
+  std::vector<SentenceList> usable_;  // one for each selected direction
+  Counts skipped_;
   int rank_, ranks_;
   DataPosition position_;
   std::vector<SentenceList> batches_;  // of the position's epoch; empty: still to be fetched
-  std::future<std::vector<SentenceList>> upcoming_;  // goes first: its thread uses the sampler
+  std::future<std::vector<SentenceList>> upcoming_;  // goes first: its thread uses the others
 };
 
 }  // namespace switchyard

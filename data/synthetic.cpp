@@ -4,7 +4,6 @@
 #include <numeric>
 #include <set>
 
-#include "data/batch.h"
 #include "tensor/check.h"
 #include "tensor/rng.h"
 
@@ -64,22 +63,18 @@ std::shared_ptr<const TranslationSource> make_synthetic(uint64_t seed) {
     }
   }
 
-  Tokenizer tokenizer("", Tokenizer::make_vocabulary(std::move(words), langs));
+  Tokenizer tokenizer("", make_vocabulary(words, langs));
   std::vector<Bitext> bitexts;
   for (size_t a = 0; a < kLanguages; ++a) {
     for (size_t b = a + 1; b < kLanguages; ++b) {
-      Bitext bitext{{langs[a], langs[b]}, {}};
-      for (size_t s = 0; s < splits.size(); ++s) {
-        for (const Concepts& sentence : splits[s]) {
-          for (size_t side = 0; side < 2; ++side) {
-            const std::vector<int32_t> ids = encode(sentence, side == 0 ? a : b);
-            bitext.splits[s][side].add(ids);
-            if (Split(s) != Split::Train)
-              bitext.splits[s][side].text.push_back(tokenizer.decode(ids));
-          }
+      Bitext& bitext = bitexts.emplace_back(Bitext{{langs[a], langs[b]}, {}});
+      for_each_side(bitext, [&](Split split, size_t side, Sentences& out) {
+        for (const Concepts& sentence : splits[size_t(split)]) {
+          const std::vector<int32_t> ids = encode(sentence, side == 0 ? a : b);
+          out.add(ids);
+          if (split != Split::Train) out.text.push_back(tokenizer.decode(ids));
         }
-      }
-      bitexts.push_back(std::move(bitext));
+      });
     }
   }
   return std::make_shared<TranslationSource>("the synthetic task", langs, std::move(tokenizer),

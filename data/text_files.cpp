@@ -20,24 +20,22 @@ const char* line_fault(std::string_view line) {
   if (line.find('\0') != std::string_view::npos) return "NUL byte";
   if (!valid_utf8(line)) return "invalid UTF-8";
   const size_t words = split_words(line).size();
-  if (words == 0 || line == "\r") return "empty line";
-  return words > kMaxLineWords ? "line too long" : nullptr;
+  return words == 0 ? "empty line" : words > kMaxLineWords ? "line too long" : nullptr;
 }
 
-std::string without_return(std::string_view line) {
-  return std::string(line.substr(0, line.size() - line.ends_with('\r')));
+std::vector<std::string_view> lines_of(const std::string& text, const std::string& path) {
+  std::vector<std::string_view> lines = split_at(text, '\n');
+  user_check(!lines.empty(), path + " is empty: expected one sentence on each line");
+  for (std::string_view& line : lines) line.remove_suffix(line.ends_with('\r'));
+  return lines;
 }
 
 }  // namespace
 
 std::string read_file(const std::string& path) {
   std::error_code error;
-  const auto status = std::filesystem::status(path, error);
-  user_check(std::filesystem::is_regular_file(status),
-             concat("cannot read ", path, ": ",
-                    error                                   ? error.message()
-                    : std::filesystem::is_directory(status) ? "it is a folder, expected a file"
-                                                            : "not a regular file"));
+  user_check(std::filesystem::is_regular_file(path, error),
+             concat("cannot read ", path, ": no such file, or a folder"));
   std::unique_ptr<archive, int (*)(archive*)> reader(archive_read_new(), archive_read_free);
   // The filters built into the library only: the others start programs.
   archive_read_support_filter_gzip(reader.get());
@@ -46,16 +44,16 @@ std::string read_file(const std::string& path) {
   archive_read_support_filter_bzip2(reader.get());
   archive_read_support_format_raw(reader.get());
   archive_read_support_format_empty(reader.get());
-  const auto fail = [&]() {
-    const char* why = archive_error_string(reader.get());
-    throw UserError(concat("cannot read ", path, ": ", why ? why : "damaged file"));
+  const auto succeeded = [&](bool ok) {
+    const char* why = ok ? nullptr : archive_error_string(reader.get());
+    user_check(ok, concat("cannot read ", path, ": ", why ? why : "damaged file"));
   };
-  if (archive_read_open_filename(reader.get(), path.c_str(), 1 << 16) != ARCHIVE_OK) fail();
+  succeeded(archive_read_open_filename(reader.get(), path.c_str(), 1 << 16) == ARCHIVE_OK);
   archive_entry* entry = nullptr;
   std::string text;
   const int header = archive_read_next_header(reader.get(), &entry);
   if (header == ARCHIVE_EOF) return text;
-  if (header != ARCHIVE_OK) fail();
+  succeeded(header == ARCHIVE_OK);
   std::vector<char> block(1 << 18);
   la_ssize_t got = 0;
   while ((got = archive_read_data(reader.get(), block.data(), block.size())) > 0) {
@@ -63,16 +61,14 @@ std::string read_file(const std::string& path) {
     user_check(text.size() <= kMaxFileBytes,
                path + " holds more than 8 GiB of text: cut it into parts");
   }
-  if (got < 0) fail();
+  succeeded(got == 0);
   return text;
 }
 
 std::vector<TextPair> read_aligned(const std::string& first, const std::string& second,
                                    Counts& skipped) {
   const std::string text_a = read_file(first), text_b = read_file(second);
-  const std::vector<std::string_view> a = split_at(text_a, '\n'), b = split_at(text_b, '\n');
-  for (const auto& [lines, path] : {std::pair(&a, &first), std::pair(&b, &second)})
-    user_check(!lines->empty(), concat(*path, " is empty: expected one sentence on each line"));
+  const auto a = lines_of(text_a, first), b = lines_of(text_b, second);
   user_check(a.size() == b.size(),
              concat("unequal line counts: ", first, " has ", a.size(), ", ", second, " has ",
                     b.size(), "; line i of both must be the same sentence"));
@@ -81,7 +77,7 @@ std::vector<TextPair> read_aligned(const std::string& first, const std::string& 
     const char* fault = line_fault(a[i]);
     if (!fault) fault = line_fault(b[i]);
     if (fault) ++skipped[fault];
-    else pairs.emplace_back(without_return(a[i]), without_return(b[i]));
+    else pairs.emplace_back(a[i], b[i]);
   }
   return pairs;
 }

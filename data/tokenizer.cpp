@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "data/batch.h"
 #include "tensor/check.h"
 
 namespace switchyard {
@@ -27,10 +26,15 @@ class LineIterator : public sentencepiece::SentenceIterator {
   size_t next_ = 0;
 };
 
+// SentencePiece numbers <unk>, <s>, </s> 0, 1, 2 and its pieces from 3; ours follow four specials.
+constexpr int kFirstPiece = 3, kShift = 1;
+
 std::shared_ptr<const sentencepiece::SentencePieceProcessor> load(const std::string& model) {
   auto processor = std::make_shared<sentencepiece::SentencePieceProcessor>();
   user_check(processor->LoadFromSerializedProto(model).ok(),
              "the tokenizer is not a SentencePiece model");
+  user_check(processor->unk_id() == 0 && processor->bos_id() == 1 && processor->eos_id() == 2,
+             "the SentencePiece model does not begin with <unk>, <s>, </s>");
   return processor;
 }
 
@@ -69,14 +73,11 @@ std::string train_sentencepiece(const std::vector<std::string>& lines,
       &iterator, &model);
   if (!status.ok()) {
     std::string why = status.ToString();
-    const size_t at =
-        why.find("required_chars. ");  // "... smaller than required_chars. 20 vs 30. ..."
-    if (at != std::string::npos) {
-      const size_t vs = why.find("vs ", at), stop = why.find('.', vs);
-      why = concat("the text has so many different characters that it needs at least ",
-                   why.substr(vs + 3, stop - vs - 3),
+    const size_t at = why.find("required_chars. ");
+    int needed = 0;
+    if (at != why.npos && std::sscanf(&why[at], "required_chars. %*d vs %d", &needed) == 1)
+      why = concat("the text has so many different characters that it needs at least ", needed,
                    " pieces: raise --vocab-size or lower --character-coverage");
-    }
     throw UserError(option + why);
   }
   const int pieces = load(model)->GetPieceSize();
@@ -86,24 +87,22 @@ std::string train_sentencepiece(const std::vector<std::string>& lines,
   return model;
 }
 
-std::vector<std::string> Tokenizer::make_vocabulary(std::vector<std::string> pieces,
-                                                    const std::vector<std::string>& langs) {
-  std::vector<std::string> words(std::begin(kSpecials), std::end(kSpecials));
-  words.insert(words.end(), pieces.begin(), pieces.end());
-  for (int i = 0; words.size() % 8 != 0; ++i)
-    words.push_back(concat("madeupword000", i));  // fairseq's filler names
-  for (const std::string& lang : langs) words.push_back(language_token_name(lang));
-  return words;
+std::vector<std::string> make_vocabulary(const std::vector<std::string>& words,
+                                         const std::vector<std::string>& langs) {
+  std::vector<std::string> all(std::begin(kSpecials), std::end(kSpecials));
+  all.insert(all.end(), words.begin(), words.end());
+  for (int i = 0; all.size() % 8 != 0; ++i)
+    all.push_back(concat("madeupword000", i));  // fairseq's filler names
+  for (const std::string& lang : langs) all.push_back(language_token_name(lang));
+  return all;
 }
 
-std::vector<std::string> Tokenizer::make_vocabulary(const std::string& model,
-                                                    const std::vector<std::string>& langs) {
+std::vector<std::string> make_vocabulary(const std::string& model,
+                                         const std::vector<std::string>& langs) {
   const auto sp = load(model);
   std::vector<std::string> pieces;
-  for (int i = 0; i < sp->GetPieceSize(); ++i) {
-    if (!sp->IsControl(i) && !sp->IsUnknown(i)) pieces.push_back(sp->IdToPiece(i));
-  }
-  return make_vocabulary(std::move(pieces), langs);
+  for (int i = kFirstPiece; i < sp->GetPieceSize(); ++i) pieces.push_back(sp->IdToPiece(i));
+  return make_vocabulary(pieces, langs);
 }
 
 Tokenizer::Tokenizer(std::string model, std::vector<std::string> vocabulary)
@@ -111,37 +110,26 @@ Tokenizer::Tokenizer(std::string model, std::vector<std::string> vocabulary)
   user_check(vocabulary_.size() > 4 &&
                  std::equal(std::begin(kSpecials), std::end(kSpecials), vocabulary_.begin()),
              "the vocabulary does not begin with <s>, <pad>, </s>, <unk>");
-  for (size_t i = 0; i < vocabulary_.size(); ++i) id_of_.emplace(vocabulary_[i], int32_t(i));
-  user_check(id_of_.size() == vocabulary_.size(), "the vocabulary holds a word twice");
   if (model_.empty()) return;
   processor_ = load(model_);
-  const auto& sp = *processor_;
-  from_piece_.assign(size_t(sp.GetPieceSize()), int32_t(kUnk));
-  to_piece_.assign(vocabulary_.size(), -1);
-  to_piece_[kUnk] = sp.unk_id();
-  for (int i = 0; i < sp.GetPieceSize(); ++i) {
-    if (sp.IsControl(i) || sp.IsUnknown(i)) continue;
-    const auto found = id_of_.find(sp.IdToPiece(i));
-    user_check(found != id_of_.end(),
-               concat("the tokenizer's piece ", sp.IdToPiece(i),
-                      " is not in the vocabulary: they do not belong together"));
-    from_piece_[size_t(i)] = found->second;
-    to_piece_[size_t(found->second)] = i;
-  }
+  const int pieces = processor_->GetPieceSize();
+  bool same = pieces + kShift <= std::ssize(vocabulary_);
+  for (int i = kFirstPiece; same && i < pieces; ++i)
+    same = processor_->IdToPiece(i) == vocabulary_[size_t(i + kShift)];
+  user_check(same, "the tokenizer's pieces are not those of the vocabulary");
 }
 
 std::vector<int32_t> Tokenizer::encode(const std::string& text) const {
   std::vector<int32_t> ids;
   if (processor_) {
-    std::vector<int> pieces;
-    const auto status = processor_->Encode(text, &pieces);
+    const auto status = processor_->Encode(text, &ids);
     check(status.ok(), status.ToString());
-    for (int p : pieces) ids.push_back(from_piece_[size_t(p)]);
+    for (int32_t& id : ids) id = id < kFirstPiece ? int32_t(kUnk) : id + kShift;
     return ids;
   }
   for (std::string_view word : split_words(text)) {
-    const auto found = id_of_.find(std::string(word));
-    ids.push_back(found == id_of_.end() ? int32_t(kUnk) : found->second);
+    const auto found = std::ranges::find(vocabulary_, word);
+    ids.push_back(int32_t(found == vocabulary_.end() ? kUnk : found - vocabulary_.begin()));
   }
   return ids;
 }
@@ -150,15 +138,16 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
   std::vector<int> pieces;
   std::string text;
   for (int32_t id : ids) {
-    check(id >= 0 && size_t(id) < vocabulary_.size(),
+    check(id >= 0 && id < std::ssize(vocabulary_),
           concat("token id ", id, " is outside the vocabulary"));
     if (processor_) {
-      if (to_piece_[size_t(id)] >= 0) pieces.push_back(to_piece_[size_t(id)]);
+      if (id == kUnk) pieces.push_back(processor_->unk_id());
+      else if (id > kUnk && id - kShift < processor_->GetPieceSize()) pieces.push_back(id - kShift);
     } else if (id > kUnk && !is_language_token(vocabulary_[size_t(id)])) {
       text += (text.empty() ? "" : " ") + vocabulary_[size_t(id)];
     }
   }
-  if (processor_ && !pieces.empty()) {
+  if (!pieces.empty()) {
     const auto status = processor_->Decode(pieces, &text);
     check(status.ok(), status.ToString());
   }
@@ -166,8 +155,9 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
 }
 
 int64_t Tokenizer::language_token(const std::string& lang) const {
-  const auto found = id_of_.find(language_token_name(lang));
-  if (found != id_of_.end()) return found->second;
+  // from the back, where they are: this is asked for every sentence
+  const auto found = std::find(vocabulary_.rbegin(), vocabulary_.rend(), language_token_name(lang));
+  if (found != vocabulary_.rend()) return vocabulary_.rend() - found - 1;
   std::vector<std::string> known;
   for (const std::string& word : vocabulary_)
     if (is_language_token(word)) known.push_back(word.substr(2, word.size() - 4));

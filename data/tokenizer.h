@@ -5,7 +5,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "data/utf8.h"
@@ -15,6 +14,8 @@ class SentencePieceProcessor;
 }
 
 namespace switchyard {
+
+inline constexpr int64_t kBos = 0, kPad = 1, kEos = 2, kUnk = 3;
 
 struct TokenizerOptions {
   int64_t vocabulary_size = 8000;      // pieces of the SentencePiece model
@@ -28,21 +29,22 @@ struct TokenizerOptions {
 std::string train_sentencepiece(const std::vector<std::string>& lines,
                                 const TokenizerOptions& options, Counts& skipped);
 
+// The vocabulary of a fresh model, or of these words.
+std::vector<std::string> make_vocabulary(const std::string& model,
+                                         const std::vector<std::string>& langs);
+std::vector<std::string> make_vocabulary(const std::vector<std::string>& words,
+                                         const std::vector<std::string>& langs);
+
 class Tokenizer {
  public:
   // model: SentencePiece bytes; empty: words separated by spaces, each a vocabulary entry (the synthetic task).
   // Throws UserError when the model is damaged or does not belong to the vocabulary.
   Tokenizer(std::string model, std::vector<std::string> vocabulary);
-  // The vocabulary of a fresh model.
-  static std::vector<std::string> make_vocabulary(const std::string& model,
-                                                  const std::vector<std::string>& langs);
-  static std::vector<std::string> make_vocabulary(std::vector<std::string> pieces,
-                                                  const std::vector<std::string>& langs);
 
-  std::vector<int32_t> encode(
-      const std::string& text) const;  // pieces only: no language token, no </s>
-  std::string decode(
-      std::span<const int32_t> ids) const;  // special, filler and language tokens vanish
+  // Pieces only: no language token, no </s>
+  std::vector<int32_t> encode(const std::string& text) const;
+  // Special, filler and language tokens vanish
+  std::string decode(std::span<const int32_t> ids) const;
   int64_t language_token(const std::string& lang) const;  // UserError names the nearest known one
   const std::vector<std::string>& vocabulary() const { return vocabulary_; }
   const std::string& model() const { return model_; }
@@ -50,10 +52,8 @@ class Tokenizer {
  private:
   std::string model_;
   std::vector<std::string> vocabulary_;
-  std::shared_ptr<const sentencepiece::SentencePieceProcessor>
-      processor_;                               // empty for the word tokenizer
-  std::vector<int32_t> from_piece_, to_piece_;  // between model ids and ours; -1 = none
-  std::unordered_map<std::string, int32_t> id_of_;
+  // Empty for the word tokenizer
+  std::shared_ptr<const sentencepiece::SentencePieceProcessor> processor_;
 };
 
 }  // namespace switchyard

@@ -2,19 +2,11 @@
 
 #include <xxhash.h>
 
-#include <algorithm>
+#include <iomanip>
 
-#include "data/batch.h"
 #include "tensor/check.h"
 
 namespace switchyard {
-
-Split split_named(const std::string& name) {
-  for (size_t s = 0; s < kSplitNames.size(); ++s) {
-    if (name == kSplitNames[s]) return Split(s);
-  }
-  throw UserError(concat("unknown split ", name, ": expected train, valid, test or extra"));
-}
 
 TranslationSource::TranslationSource(std::string origin, std::vector<std::string> langs,
                                      Tokenizer tokenizer, std::vector<Bitext> bitexts)
@@ -26,27 +18,24 @@ TranslationSource::TranslationSource(std::string origin, std::vector<std::string
   for (const std::string& lang : langs_) tokenizer_.language_token(lang);
   for (const Bitext& b : bitexts_) {
     for (const std::string& lang : b.langs) {
-      user_check(std::find(langs_.begin(), langs_.end(), lang) != langs_.end(),
+      user_check(std::ranges::count(langs_, lang) > 0,
                  concat(origin_, ": pair ", b.name(), " has a language that is not in its list"));
     }
-    for (size_t s = 0; s < b.splits.size(); ++s) {
-      const std::string where = concat(origin_, ": ", kSplitNames[s], "/", b.name());
-      const Sentences &x = b.splits[s][0], &y = b.splits[s][1];
-      user_check(x.size() == y.size(),
-                 concat(where, ": ", x.size(), " and ", y.size(), " sentences, expected as many"));
-      for (const Sentences* side : {&x, &y}) {
-        const auto& o = side->offsets;
-        user_check(!o.empty() && o.front() == 0 && std::ranges::is_sorted(o) &&
-                       o.back() == int64_t(side->tokens.size()),
-                   where + ": offsets do not rise from 0 to the number of tokens");
-        const auto known = [&](int32_t id) { return id >= kUnk && id < vocabulary_size(); };
-        user_check(std::ranges::all_of(side->tokens, known),
-                   concat(where, ": a token id is not from ", kUnk, " to ", vocabulary_size() - 1));
-        user_check(
-            side->text.empty() || int64_t(side->text.size()) == side->size(),
-            concat(where, ": ", side->text.size(), " texts for ", side->size(), " sentences"));
-      }
-    }
+    for_each_side(b, [&](Split split, size_t, const Sentences& side) {
+      const std::string where = concat(origin_, ": ", kSplitNames[size_t(split)], "/", b.name());
+      const int64_t n = b.splits[size_t(split)][0].size();
+      const auto& o = side.offsets;
+      user_check(side.size() == n,
+                 concat(where, ": ", n, " and ", side.size(), " sentences, expected as many"));
+      user_check(!o.empty() && o.front() == 0 && std::ranges::is_sorted(o) &&
+                     o.back() == std::ssize(side.tokens),
+                 where + ": offsets do not rise from 0 to the number of tokens");
+      const auto known = [&](int32_t id) { return id >= kUnk && id < vocabulary_size(); };
+      user_check(std::ranges::all_of(side.tokens, known),
+                 concat(where, ": a token id is not from ", kUnk, " to ", vocabulary_size() - 1));
+      user_check(side.text.empty() || std::ssize(side.text) == n,
+                 concat(where, ": ", side.text.size(), " texts for ", n, " sentences"));
+    });
     const int32_t index = int32_t(&b - bitexts_.data());
     directions_.push_back({b.langs[0], b.langs[1], index, 0});
     directions_.push_back({b.langs[1], b.langs[0], index, 1});
@@ -72,19 +61,14 @@ std::string TranslationSource::checksum() const {
   add(tokenizer_.model().data(), tokenizer_.model().size());
   for (const Bitext& b : bitexts_) {
     add_all({b.langs[0], b.langs[1]});
-    for (const auto& split : b.splits) {
-      for (const Sentences& side : split) {
-        add(side.tokens.data(), side.tokens.size() * sizeof(int32_t));
-        add(side.offsets.data(), side.offsets.size() * sizeof(int64_t));
-        add_all(side.text);
-      }
-    }
+    for_each_side(b, [&](Split, size_t, const Sentences& side) {
+      add(side.tokens.data(), side.tokens.size() * sizeof(int32_t));
+      add(side.offsets.data(), side.offsets.size() * sizeof(int64_t));
+      add_all(side.text);
+    });
   }
   const XXH128_hash_t h = XXH3_128bits_digest(state.get());
-  char text[33];
-  std::snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)h.high64,
-                (unsigned long long)h.low64);
-  return text;
+  return concat(std::hex, std::setfill('0'), std::setw(16), h.high64, std::setw(16), h.low64);
 }
 
 }  // namespace switchyard

@@ -1,6 +1,7 @@
 // Parallel text in memory: what training and evaluation read. It comes from a corpus file (corpus.h) or from the
 // built-in synthetic task (synthetic.h); it is immutable and shared by the thread ranks of a process.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <span>
@@ -12,8 +13,10 @@
 namespace switchyard {
 
 enum class Split { Train, Valid, Test, Extra };  // Extra: a further evaluation part
-inline constexpr std::array<const char*, 4> kSplitNames = {"train", "valid", "test", "extra"};
-Split split_named(const std::string& name);  // UserError lists the names
+inline constexpr std::array<std::string_view, 4> kSplitNames = {"train", "valid", "test", "extra"};
+inline Split split_named(std::string_view name) {  // one of kSplitNames
+  return Split(std::ranges::find(kSplitNames, name) - kSplitNames.begin());
+}
 
 // One side of a bitext in one split: piece ids without </s> and language token, flat, sentence i at offsets[i].
 struct Sentences {
@@ -36,6 +39,13 @@ struct Bitext {
   std::array<std::array<Sentences, 2>, 4> splits;  // [split][side]
   std::string name() const { return langs[0] + "-" + langs[1]; }
 };
+
+// Calls fn(split, side, sentences) for each; b: a Bitext, const or not.
+template <class B, class Fn>
+void for_each_side(B& b, Fn&& fn) {
+  for (size_t split = 0; split < b.splits.size(); ++split)
+    for (size_t side = 0; side < 2; ++side) fn(Split(split), side, b.splits[split][side]);
+}
 
 struct Direction {
   std::string source, target;

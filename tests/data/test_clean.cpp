@@ -126,7 +126,7 @@ void write_catalogues(const TempFolder& folder) {
 TEST(Splits, NothingLeaks) {
   TempFolder folder;
   write_catalogues(folder);
-  CatalogueOptions options{folder.path.string(), {"xa", "xb", "xc"}, true, 10, 20, 20};
+  CatalogueOptions options{folder.path.string(), {"xa", "xb", "xc"}, true, {0, 10, 20, 20}};
   const auto bitexts = read_gettext(options, [](const std::string&) {});
   std::map<std::string, int> split_of_key;
   for (const RawBitext& b : bitexts) {

@@ -4,7 +4,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 
-#include "data/batch.h"
 #include "data/bitext_builder.h"
 #include "temp_folder.h"
 #include "tensor/hdf5.h"
@@ -93,7 +92,7 @@ TEST_P(TokenizerTest, VocabularyOfTheSpec) {
   const auto lines = sentences(300, 1);
   const std::string model = train_sentencepiece(lines, options, skipped);
   EXPECT_EQ(model, train_sentencepiece(lines, options, skipped));
-  const std::vector<std::string> words = Tokenizer::make_vocabulary(model, {"fr", "en"});
+  const std::vector<std::string> words = make_vocabulary(model, {"fr", "en"});
   // 4 specials + 97 pieces (without SentencePiece's own three), filled up to 104, then the languages
   ASSERT_EQ(words.size(), 106u);
   EXPECT_EQ(words[0], "<s>");
@@ -137,7 +136,7 @@ INSTANTIATE_TEST_SUITE_P(Models, TokenizerTest, ::testing::Values("unigram", "bp
 TEST(TokenizerFiles, ForeignModelsAreRefused) {
   Counts skipped;
   const std::string model = train_sentencepiece(sentences(300, 1), {100, "bpe"}, skipped);
-  auto words = Tokenizer::make_vocabulary(model, {"en"});
+  auto words = make_vocabulary(model, {"en"});
   EXPECT_THROW(Tokenizer("not a model", words), UserError);
   auto other = words;
   other[50] = "something else";
@@ -162,7 +161,7 @@ std::string make_corpus(const TempFolder& folder, const std::string& name, int t
   Counts skipped = {{"empty line", 3}};
   const std::string model = train_sentencepiece(lines, {100, "unigram"}, skipped);
   const std::vector<std::string> langs = {"fr", "sv", "en"};
-  Tokenizer tokenizer(model, Tokenizer::make_vocabulary(model, langs));
+  Tokenizer tokenizer(model, make_vocabulary(model, langs));
   auto bitexts = encode_bitexts(raw, tokenizer);
   write_corpus(folder / name, TranslationSource(name, langs, tokenizer, bitexts), skipped,
                "seed = 1\n");
@@ -241,8 +240,8 @@ TEST(Corpus, UnwritableOutputLeavesNothing) {
 }
 
 TEST(Corpus, InconsistentContentsAreRefused) {
-  const Tokenizer tokenizer(
-      "", Tokenizer::make_vocabulary(std::vector<std::string>{"one", "two"}, {"aa", "bb"}));
+  const Tokenizer tokenizer("",
+                            make_vocabulary(std::vector<std::string>{"one", "two"}, {"aa", "bb"}));
   const auto with = [&](auto change) {
     Bitext b{{"aa", "bb"}, {}};
     for (auto& side : b.splits[0]) side.add({4, 5}), side.add({5});

@@ -44,9 +44,9 @@ TEST(Mo, ReadsBothByteOrdersAndCountsTheRest) {
     Counts skipped;
     const auto messages = read_mo(make_mo(kEntries, big), skipped);
     ASSERT_EQ(messages.size(), 2u);
-    EXPECT_EQ(messages[0].source, "cannot open file");
-    EXPECT_EQ(messages[0].target, "impossible d'ouvrir le fichier");
-    EXPECT_EQ(messages[1].source, "Save the file");  // without its context
+    EXPECT_EQ(messages[0].first, "cannot open file");
+    EXPECT_EQ(messages[0].second, "impossible d'ouvrir le fichier");
+    EXPECT_EQ(messages[1].first, "Save the file");  // without its context
     const Counts expected = {
         {"header", 1}, {"plural form", 1}, {"not translated", 1}, {"invalid characters", 1}};
     EXPECT_EQ(skipped, expected);
@@ -59,7 +59,7 @@ TEST(Mo, ConvertsTheHeadersCharset) {
   Counts skipped;
   const auto messages = read_mo(make_mo(e), skipped);
   ASSERT_EQ(messages.size(), 3u);
-  EXPECT_EQ(messages[2].target, "café");
+  EXPECT_EQ(messages[2].second, "café");
   e[0].second = "charset=KLINGON-7\n";
   EXPECT_NE(user_error([&] { read_mo(make_mo(e), skipped); }).find("KLINGON-7"), std::string::npos);
 }
@@ -83,9 +83,9 @@ TEST(Mo, FlippedBytesDoNoHarm) {
     }
     Counts skipped;
     try {
-      for (const Message& m : read_mo(bytes, skipped)) {
-        ASSERT_TRUE(valid_utf8(m.source) && valid_utf8(m.target));
-        ASSERT_FALSE(m.source.empty() || m.target.empty());
+      for (const TextPair& m : read_mo(bytes, skipped)) {
+        ASSERT_TRUE(valid_utf8(m.first) && valid_utf8(m.second));
+        ASSERT_FALSE(m.first.empty() || m.second.empty());
       }
     } catch (const UserError&) {
     }
@@ -143,10 +143,10 @@ TEST(Po, ReadsWhatTheRulesKeep) {
   Counts skipped;
   const auto messages = read_po(kPo, skipped);
   ASSERT_EQ(messages.size(), 3u);
-  EXPECT_EQ(messages[0].source, "first message\n");
-  EXPECT_EQ(messages[0].target, "premier \"message\"\t\\\n");
-  EXPECT_EQ(messages[1].source, "with context");
-  EXPECT_EQ(messages[2].target, "sans ligne vide");
+  EXPECT_EQ(messages[0].first, "first message\n");
+  EXPECT_EQ(messages[0].second, "premier \"message\"\t\\\n");
+  EXPECT_EQ(messages[1].first, "with context");
+  EXPECT_EQ(messages[2].second, "sans ligne vide");
   const Counts expected = {{"header", 1},         {"fuzzy", 1},           {"plural form", 1},
                            {"not translated", 1}, {"malformed entry", 1}, {"obsolete", 1}};
   EXPECT_EQ(skipped, expected);
@@ -161,8 +161,8 @@ TEST(Po, TruncatedAndFlippedDoNoHarm) {
     for (const std::string& bytes : {whole.substr(0, n), flipped}) {
       Counts skipped;
       try {
-        for (const Message& m : read_po(bytes, skipped))
-          ASSERT_TRUE(valid_utf8(m.source) && valid_utf8(m.target));
+        for (const TextPair& m : read_po(bytes, skipped))
+          ASSERT_TRUE(valid_utf8(m.first) && valid_utf8(m.second));
       } catch (const UserError&) {
       }
     }
@@ -177,21 +177,23 @@ TEST(Catalogues, FirstOccurrenceWinsAndIsoListsStayOut) {
   folder.write("fr/LC_MESSAGES/iso_639.mo", make_mo({{"Old High German", "vieux haut allemand"}}));
   folder.write("fr/LC_MESSAGES/damaged.mo", make_mo(kEntries).substr(0, 60));
   folder.write("fr.po", "msgid \"from po\"\nmsgstr \"de po\"\n");
-  const CatalogueSet set = read_catalogues(folder.path.string(), "fr");
-  ASSERT_EQ(set.messages.size(), 3u);
-  EXPECT_EQ(set.files, 3);
-  EXPECT_EQ(set.messages[1].target, "le premier");
+  const auto found = find_catalogues(folder.path.string());
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found.at("fr").size(), 4u);
+  Counts skipped;
+  const auto messages = read_catalogues(found.at("fr"), skipped);
+  ASSERT_EQ(messages.size(), 3u);
+  EXPECT_EQ(messages[1].second, "le premier");
   const Counts expected = {{"unusable file", 1}, {"repeated message", 1}};
-  EXPECT_EQ(set.skipped, expected);
-  EXPECT_EQ(catalogue_languages(folder.path.string()), std::vector<std::string>{"fr"});
+  EXPECT_EQ(skipped, expected);
 }
 
 TEST(Catalogues, EmptyOrMissingFolderIsOneClearLine) {
   TempFolder folder;
   EXPECT_NE(
-      user_error([&] { catalogue_languages(folder.path.string()); }).find("no message catalogues"),
+      user_error([&] { find_catalogues(folder.path.string()); }).find("no message catalogues"),
       std::string::npos);
-  EXPECT_NE(user_error([&] { catalogue_languages(folder / "none"); }).find("no such folder"),
+  EXPECT_NE(user_error([&] { find_catalogues(folder / "none"); }).find("no such folder"),
             std::string::npos);
 }
 

@@ -13,8 +13,7 @@ namespace {
 // Two bitexts en-aa (n0 sentences) and en-bb (n1); word counts vary from 1 to 12.
 std::shared_ptr<const TranslationSource> small_source(int n0, int n1) {
   const Tokenizer tokenizer(
-      "", Tokenizer::make_vocabulary(std::vector<std::string>{"w4", "w5", "w6", "w7"},
-                                     {"aa", "bb", "en"}));
+      "", make_vocabulary(std::vector<std::string>{"w4", "w5", "w6", "w7"}, {"aa", "bb", "en"}));
   std::vector<Bitext> bitexts;
   for (const auto& [lang, n] : {std::pair("aa", n0), std::pair("bb", n1)}) {
     Bitext b{{"en", lang}, {}};
@@ -52,15 +51,15 @@ Key key_of(const TranslationBatch& b) {
 
 TEST(Batcher, PaddingAndLanguageTokensOfTheSpec) {
   // languages aa bb en: 4 specials + 4 words = 8, no filler, so __aa__ 8, __bb__ 9, __en__ 10
-  const Tokenizer t("", Tokenizer::make_vocabulary(std::vector<std::string>{"w4", "w5", "w6", "w7"},
-                                                   {"aa", "bb", "en"}));
+  const Tokenizer t(
+      "", make_vocabulary(std::vector<std::string>{"w4", "w5", "w6", "w7"}, {"aa", "bb", "en"}));
   Bitext b{{"en", "aa"}, {}};
   b.splits[1][0].add({4, 5, 6}), b.splits[1][0].add({7});
   b.splits[1][1].add({5}), b.splits[1][1].add({6, 7});
   const auto source = std::make_shared<TranslationSource>(
       "x", std::vector<std::string>{"aa", "bb", "en"}, t, std::vector<Bitext>{b});
   DataConfig c = small_config();
-  const SentenceList both = {{0, 0}, {0, 1}};
+  const SentenceList both = {{0, 0, 0}, {0, 1, 1}};
   TranslationBatch batch = Batcher(source, c, Split::Valid).build(both);
   EXPECT_EQ(batch.source.shape(), (Shape{2, 5}));
   EXPECT_EQ(batch.source.to_vector<int64_t>(),
@@ -71,19 +70,20 @@ TEST(Batcher, PaddingAndLanguageTokensOfTheSpec) {
   EXPECT_EQ(batch.target_tokens, 7);
   EXPECT_EQ(batch.source_tokens, 8);
   // the other direction of the same arrays, in a batch that mixes both
-  batch = Batcher(source, c, Split::Valid).build({{1, 1}, {0, 1}});
+  batch = Batcher(source, c, Split::Valid).build({{1, 1, 1}, {0, 1, 1}});
   EXPECT_EQ(batch.source.to_vector<int64_t>(), (std::vector<int64_t>{10, 6, 7, 2, 1, 8, 7, 2}));
   EXPECT_EQ(batch.direction, (std::vector<int32_t>{1, 0}));
   c.encoder_langtok = "src";
   c.decoder_langtok = false;
-  batch = Batcher(source, c, Split::Valid).build({{0, 0}});
+  batch = Batcher(source, c, Split::Valid).build({{0, 0, 0}});
   EXPECT_EQ(batch.source.to_vector<int64_t>(), (std::vector<int64_t>{10, 4, 5, 6, 2}));
   EXPECT_EQ(batch.target.to_vector<int64_t>(), (std::vector<int64_t>{5, 2}));
   EXPECT_EQ(batch.decoder_input.to_vector<int64_t>(), (std::vector<int64_t>{2, 5}));
   c.encoder_langtok = "none";
-  batch = Batcher(source, c, Split::Valid).build({{0, 0}});
+  batch = Batcher(source, c, Split::Valid).build({{0, 0, 0}});
   EXPECT_EQ(batch.source.to_vector<int64_t>(), (std::vector<int64_t>{4, 5, 6, 2}));
-  batch = source_batch(t, small_config(), {{4}, {}}, "en", "bb");
+  const std::vector<int32_t> word = {4};
+  batch = make_batch(t, small_config(), {{word, {}, "en", "bb"}, {{}, {}, "en", "bb"}});
   EXPECT_EQ(batch.source.to_vector<int64_t>(), (std::vector<int64_t>{9, 4, 2, 1, 9, 2}));
   EXPECT_EQ(batch.target.to_vector<int64_t>(), (std::vector<int64_t>{9, 2, 9, 2}));
   const TranslationBatch dummy = Batcher(source, c, Split::Valid).build({});
@@ -96,10 +96,10 @@ TEST(Batcher, CutsByTokensAndMultiple) {
   DataConfig c = small_config();
   for (int64_t multiple : {1, 4}) {
     c.required_batch_size_multiple = multiple;
-    const EpochSampler sampler(source, c, 1);
+    const TrainIterator sampler(source, c, 1, 0, 1);
     int64_t sentences = 0, odd = 0;
-    for (const SentenceList& list : sampler.batches(0)) {
-      const TranslationBatch b = sampler.build(list);
+    for (const SentenceList& list : sampler.epoch_batches(0)) {
+      const TranslationBatch b = Batcher(source, c, Split::Train).build(list);
       EXPECT_GT(b.sentences, 0);
       EXPECT_LE(b.sentences * std::max(b.source_time, b.target_time), c.max_tokens);
       sentences += b.sentences;
@@ -198,12 +198,12 @@ TEST(Sampler, UpsamplingRepeatsAndDownsamplingDoesNot) {
   DataConfig c = small_config();
   c.lang_pairs = "en-aa,en-bb";
   c.sampling_method = "uniform";
-  const EpochSampler sampler(source, c, 1);
+  const TrainIterator sampler(source, c, 1, 0, 1);
   std::set<int64_t> draws_of_epoch[2];
   for (int64_t epoch : {0, 1}) {
     std::map<int64_t, int> large;
     int64_t small = 0, total = 0;
-    for (const SentenceList& list : sampler.batches(epoch)) {
+    for (const SentenceList& list : sampler.epoch_batches(epoch)) {
       for (SentenceRef s : list) {
         ++total;
         if (s.direction == 0) ++large[s.index];
@@ -222,10 +222,10 @@ TEST(Sampler, FiltersLongSentencesAndCountsThem) {
   const auto source = small_source(24, 24);
   DataConfig c = small_config();
   c.max_source_positions = 10, c.max_target_positions = 11;  // pieces + 2
-  const EpochSampler sampler(source, c, 1);
+  const TrainIterator sampler(source, c, 1, 0, 1);
   int64_t kept = 0;
-  for (const SentenceList& list : sampler.batches(0)) {
-    const TranslationBatch b = sampler.build(list);
+  for (const SentenceList& list : sampler.epoch_batches(0)) {
+    const TranslationBatch b = Batcher(source, c, Split::Train).build(list);
     EXPECT_LE(b.source_time, 10);
     EXPECT_LE(b.target_time, 11);
     kept += b.sentences;
@@ -234,10 +234,10 @@ TEST(Sampler, FiltersLongSentencesAndCountsThem) {
                           sampler.skipped().at("longer than --max-target-positions");
   EXPECT_EQ(kept + skipped, 96);
   c.max_tokens = 5;
-  const EpochSampler tight(source, c, 1);
+  const TrainIterator tight(source, c, 1, 0, 1);
   EXPECT_GT(tight.skipped().at("longer than --max-tokens"), 0);
   c.max_tokens = 1;
-  EXPECT_NE(user_error([&] { EpochSampler(source, c, 1); }).find("no training sentence"),
+  EXPECT_NE(user_error([&] { TrainIterator(source, c, 1, 0, 1); }).find("no training sentence"),
             std::string::npos);
 }
 
@@ -246,7 +246,7 @@ TEST(Sampler, BadOptionsAndPositions) {
   const auto message = [&](auto change) {
     DataConfig c = small_config();
     change(c);
-    return user_error([&] { EpochSampler(source, c, 1); });
+    return user_error([&] { TrainIterator(source, c, 1, 0, 1); });
   };
   EXPECT_NE(message([](DataConfig& c) { c.langs = "en,ab"; }).find("nearest is aa"),
             std::string::npos);
