@@ -11,7 +11,7 @@ CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t igno
         concat("cross_entropy: logits ", to_string(logits.shape()), ", ", target.numel(),
                " targets"));
   const Tensor x = logits.data();
-  Tensor loss = Tensor::empty({x.dim(0)}, x.dtype(), x.device());
+  Tensor loss = empty_like(x, {x.dim(0)});
   Tensor nll = empty_like(loss), lse = empty_like(loss);
   cross_entropy_forward(x, target, ignore, smoothing, loss, nll, lse);
   Tensor loss_sum = Tensor::empty({1}, DType::F64, x.device()), nll_sum = empty_like(loss_sum);

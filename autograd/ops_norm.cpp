@@ -7,9 +7,8 @@ Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
   check(w.data().numel() == x.dim(-1) && b.data().numel() == x.dim(-1),
         concat("layer_norm: x ", to_string(x.shape()), ", w ", to_string(w.shape()), ", b ",
                to_string(b.shape())));
-  const int64_t n = x.data().numel() / x.dim(-1);
   Tensor y = empty_like(x.data());
-  Tensor mean = Tensor::empty({n}, y.dtype(), y.device()), rstd = empty_like(mean);
+  Tensor mean = empty_like(y, {y.numel() / y.dim(-1)}), rstd = empty_like(mean);
   layer_norm_forward(x.data(), w.data(), b.data(), eps, y, mean, rstd);
   return make_node("layer_norm", y, {x, w, b},
                    [x = x.data(), w = w.data(), mean, rstd](const Tensor& dy) -> Grads {

@@ -16,7 +16,7 @@ class Embedding : public Module {
         pad_(pad) {}
 
   Var forward(const Tensor& ids) const {
-    return embedding(weight.var, ids, pad_);
+    return gather_rows(weight.var, ids, pad_);
   }                                                                  // [n] -> [n, d]
   Var project(const Var& x) const { return linear(x, weight.var); }  // [n, d] -> logits [n, V]
   void visit(ParamVisitor& v) override { v("weight", weight); }
