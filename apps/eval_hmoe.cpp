@@ -86,7 +86,6 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
   const dist::Comm& world = runtime.world;
   const auto model = load_model(run, world);
   const Split split = split_named(config.gen_subset);
-  const int64_t max_tokens = config.max_tokens ? config.max_tokens : run.config.data.max_tokens;
 
   std::vector<std::string> titles = {"direction", "sentences", "loss", "nll", "ppl"};
   if (!config.loss_only)
@@ -108,8 +107,8 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
   const std::vector<int32_t> directions = chosen_directions(*source, config, run.config.data);
   for (int32_t d : directions) {
     const std::string name = source->directions()[size_t(d)].name();
-    const EvalBatches batches(source, run.config.data, split, d, max_tokens, config.batch_size,
-                              world.rank(), world.size(),
+    const EvalBatches batches(source, run.config.data, split, d, run.config.data.max_tokens,
+                              config.batch_size, world.rank(), world.size(),
                               {config.max_sentences, config.shuffle_sources});
     const ValidResult loss = evaluate_loss(*model, batches, criterion_options(run.config), world);
     total.loss_sum += loss.loss_sum;
@@ -158,6 +157,7 @@ int main(int argc, char** argv) {
         config.generate.max_positions = run.config.data.max_target_positions;
         run.config.hmoe.moe_eval_capacity_token_fraction = config.capacity_fraction;
         if (!config.data.empty()) run.config.data.data = config.data;
+        if (config.max_tokens == 0) config.max_tokens = run.config.data.max_tokens;
         if (config.ranks == 0) config.ranks = processes;
         moe::validate(run.config.hmoe, config.ranks);
         source = open_source(run.config.data, uint64_t(run.config.train.seed));

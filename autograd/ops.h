@@ -14,6 +14,7 @@ inline Tensor empty_like(const Tensor& t, Shape shape) {  // t's type and device
 inline Tensor zeros_like(const Tensor& t, Shape shape) {
   return Tensor::zeros(std::move(shape), t.dtype(), t.device());
 }
+Tensor gathered(const Tensor& x, const Tensor& index);  // rows of x, a zero row for index -1
 
 // --- math ---------------------------------------------------------------------------------------------
 Var add(const Var& a, const Var& b);  // same shape

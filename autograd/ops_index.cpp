@@ -5,7 +5,6 @@
 #include "autograd/ops.h"
 
 namespace switchyard {
-namespace {
 
 Tensor gathered(const Tensor& x, const Tensor& index) {
   Shape shape = x.shape();
@@ -14,8 +13,6 @@ Tensor gathered(const Tensor& x, const Tensor& index) {
   gather_rows(x, index, y);
   return y;
 }
-
-}  // namespace
 
 Var gather_rows(const Var& x, const Tensor& index, int64_t no_grad_row) {
   return make_node("gather_rows", gathered(x.data(), index), {x},
