@@ -54,18 +54,16 @@ void print_parameters(const Hdf5File& model) {
 }
 
 void print_experts(const Manifest& manifest) {
-  std::map<std::string, std::map<int64_t, std::string>> holders;  // path -> first expert -> who
+  std::map<std::string, std::string> holders;  // path -> "first expert-last: rank, ..."
   for (const auto& file : manifest.files)
-    for (const auto& d : file.datasets)
-      if (d.sharded && d.path.starts_with(kModel))
-        holders[d.path][d.first_row] = concat(
-            d.first_row, d.rows > 1 ? concat("-", d.first_row + d.rows - 1) : "", ": ", d.rank);
+    for (const auto& d : file.datasets) {
+      if (!d.sharded || !d.path.starts_with(kModel)) continue;
+      std::string& list = holders[d.path.substr(kModel.size())];
+      list += concat(list.empty() ? "" : ", ", d.first_row,
+                     d.rows > 1 ? concat("-", d.first_row + d.rows - 1) : "", ": ", d.rank);
+    }
   TextTable table({"experts", "held by rank"});
-  for (const auto& [path, by_row] : holders) {
-    std::string list;
-    for (const auto& [first, who] : by_row) list += (list.empty() ? "" : ", ") + who;
-    table.row({path.substr(kModel.size()), list});
-  }
+  for (const auto& [path, list] : holders) table.row({path, list});
   std::cout << "\n" << table.text();
 }
 

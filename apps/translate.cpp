@@ -69,6 +69,8 @@ int main(int argc, char** argv) {
                         "Translate standard input to standard output, a sentence a line.");
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         config.generate.validate();
+        user_check(config.batch_size >= 1,
+                   concat("--batch-size is ", config.batch_size, ", expected at least 1"));
         run = open_stored_run(config.path);
         config.generate.max_positions = run.config.data.max_target_positions;
         user_check(!config.source_lang.empty() && !config.target_lang.empty(),

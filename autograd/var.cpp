@@ -31,25 +31,18 @@ Edge edge_to(const Var& x) {
   return {nullptr, 0, x.impl()};
 }
 
-// One output of a node: what its gradient looks like, and the sum of those that arrived. The first is
-// borrowed (its maker may have handed it to several inputs), so the second makes a new tensor; only that
-// one is added to in place.
+// One output of a node: what its gradient looks like, and the sum of those that arrived. A gradient is
+// never added to in place: its maker may have handed it to several inputs.
 struct Output {
   Shape shape;
   DType dtype;
   Device device;
   Tensor sum = {};
-  bool owned = false;
 
   void add(const Tensor& g) {
-    if (!sum.defined()) {
-      sum = g;
-      return;
-    }
-    Tensor total = owned ? sum : empty_like(sum);
-    switchyard::add(sum, g, total);
+    Tensor total = sum.defined() ? empty_like(sum) : g;
+    if (sum.defined()) switchyard::add(sum, g, total);
     sum = total;
-    owned = true;
   }
 };
 
@@ -138,9 +131,9 @@ GradMode::GradMode(bool enabled) : previous_(std::exchange(grad_is_enabled, enab
 GradMode::~GradMode() { grad_is_enabled = previous_; }
 
 Var make_node(const char* name, const Tensor& output, const std::vector<Var>& inputs,
-              std::function<Grads(const Tensor&)> backward, NodeOptions options) {
+              std::function<Grads(const Tensor&)> backward, bool always_run) {
   const std::shared_ptr<Node> node(
-      new Node{name, next_sequence++, options.always_run, std::move(backward), nullptr});
+      new Node{name, next_sequence++, always_run, std::move(backward), nullptr});
   return attach(node, {output}, inputs)[0];
 }
 

@@ -19,7 +19,7 @@ Var travel(const Var& x, const std::shared_ptr<const Trip>& trip, bool outward) 
   return make_node(
       outward ? "dispatch" : "combine", travel(x.data(), *trip, outward), {x},
       [trip, outward](const Tensor& dy) -> Grads { return {travel(dy, *trip, !outward)}; },
-      {.always_run = true});
+      /*always_run=*/true);
 }
 
 }  // namespace

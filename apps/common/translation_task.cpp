@@ -3,8 +3,6 @@
 #include <chrono>
 #include <iostream>
 
-#include "autograd/ops.h"
-
 namespace switchyard {
 
 LossParts translation_loss(Transformer& model, const TranslationBatch& batch,
@@ -61,12 +59,11 @@ MicroBatch TranslationTask::next(ForwardContext& ctx) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   const LossParts parts = translation_loss(model_, batch, options_, ctx);
   m.loss = parts.loss;
-  m.loss_sum = value_of(parts.loss.data());
+  m.loss_sum = parts.loss.data().to(DType::F64).data<double>()[0];
   m.nll_sum = parts.nll;
-  m.auxiliary = {parts.auxiliary.contains("gate") ? parts.auxiliary.at("gate") : 0};
-  m.targets = parts.tokens;
-  m.sources = batch.source_tokens;
-  m.sentences = batch.sentences;
+  const auto gate = parts.auxiliary.find("gate");
+  m.auxiliary = {gate == parts.auxiliary.end() ? 0.0 : gate->second};
+  m.targets = parts.tokens, m.sources = batch.source_tokens, m.sentences = batch.sentences;
   return m;
 }
 

@@ -63,23 +63,7 @@ CapacityRule HmoeConfig::capacity_rule(int64_t max_positions) const {
 }
 
 void validate(const HmoeConfig& c, int ranks) {
-  const std::pair<const char*, double> later[] = {
-      {"moe-eom", c.moe_eom},
-      {"moe-fom", c.moe_fom},
-      {"moe-local-drop", c.moe_local_drop},
-      {"moe-cmr", c.moe_cmr},
-      {"use-moe-pad-mask", c.use_moe_pad_mask},
-      {"moe-expert-ffn-dim", c.moe_expert_ffn_dim},
-      {"alternate-ffn-embed-dim", c.alternate_ffn_embed_dim}};
-  for (const auto& [option, value] : later)
-    user_check(value == 0, concat("--", option, " ", value, " is not built yet; leave it at 0"));
   if (c.moe_type == "dense") return;
-  user_check(c.moe_type == "base",
-             concat("--moe-type ", c.moe_type, " is not built yet; use base or dense"));
-  user_check(c.moe_normalize_expert_grad == "world_size",
-             concat("--moe-normalize-expert-grad ", c.moe_normalize_expert_grad,
-                    " is not built yet; use world_size"));
-
   const int lowest_freq = std::min({c.moe_freq, c.encoder_moe_freq, c.decoder_moe_freq});
   const double factor = c.moe_capacity_factor.value_or(1);
   const double fraction = c.moe_eval_capacity_token_fraction;

@@ -95,12 +95,13 @@ TEST(Engine, MistakesAreNamed) {
 
 // A node that counts its runs, as one with a collective would.
 Var counting(const Var& x, int& runs, bool always_run, bool pass = true) {
-  return make_node("counting", x.data().clone(), {x},
-                   [&runs, pass](const Tensor& dy) -> Grads {
-                     ++runs;
-                     return {pass ? dy : Tensor()};
-                   },
-                   {.always_run = always_run});
+  return make_node(
+      "counting", x.data().clone(), {x},
+      [&runs, pass](const Tensor& dy) -> Grads {
+        ++runs;
+        return {pass ? dy : Tensor()};
+      },
+      always_run);
 }
 
 TEST(Engine, AlwaysRunNodesRunWithoutGradient) {
