@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <numbers>
 
 #include "apps/common/load_model.h"
 #include "apps/common/text_table.h"
@@ -13,9 +14,8 @@ using namespace switchyard;
 namespace {
 
 struct EvalConfig {
-  std::string path, data, source_lang, target_lang, gen_subset = "test",
-                                                    scoring = "sacrebleu,chrf,bleu-pieces";
-  std::string results_path, sacrebleu_tokenizer = "13a";
+  std::string path, data, source_lang, target_lang, gen_subset = "test", results_path;
+  std::string scoring = "sacrebleu,chrf,bleu-pieces", sacrebleu_tokenizer = "13a";
   int ranks = 0;
   int64_t batch_size = 100, max_tokens = 0, max_sentences = 0;
   double capacity_fraction = 1.0;
@@ -66,89 +66,74 @@ std::vector<int32_t> chosen_directions(const TranslationSource& source, const Ev
   return chosen;
 }
 
-void write_lines(const std::string& file, const std::vector<std::string>& lines) {
-  std::ofstream out(file);
-  for (const std::string& line : lines) out << line << "\n";
-  out.close();
-  user_check(bool(out), "cannot write " + file);
-}
-
 void write_results(const EvalConfig& config, const std::string& direction,
-                   const DirectionScores& s) {
+                   const DirectionScores& found) {
   if (config.results_path.empty()) return;
-  std::error_code error;
+  std::error_code error;  // shows again when the files cannot be written
   std::filesystem::create_directories(config.results_path, error);
-  const std::string stem = concat(config.results_path, "/", config.gen_subset, ".", direction);
-  write_lines(stem + ".src", s.sources);
-  write_lines(stem + ".ref", s.references);
-  write_lines(stem + ".hyp", s.hypotheses);
-}
-
-std::string fixed(double x, int digits) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.*f", digits, x);
-  return text;
+  for (const auto& [ending, lines] : found.texts) {
+    const std::string file =
+        concat(config.results_path, "/", config.gen_subset, ".", direction, ".", ending);
+    std::ofstream out(file);
+    for (const std::string& line : lines) out << line << "\n";
+    out.close();
+    user_check(bool(out), "cannot write " + file);
+  }
 }
 
 void evaluate(const EvalConfig& config, const StoredRun& run,
               const std::shared_ptr<const TranslationSource>& source, dist::Runtime& runtime) {
   const dist::Comm& world = runtime.world;
-  const dist::Mesh mesh = make_hmoe_mesh(run.config, world);
-  const auto model = load_model(run, mesh);
+  const auto model = load_model(run, world);
   const Split split = split_named(config.gen_subset);
-  const int64_t max_tokens = config.max_tokens ? config.max_tokens : run.config.data.max_tokens;
-  GenerateOptions options = config.generate;
-  options.pad = kPad, options.eos = kEos,
-  options.max_positions = run.config.data.max_target_positions;
 
-  TextTable table(config.loss_only
-                      ? std::vector<std::string>{"direction", "sentences", "loss", "nll", "ppl"}
-                      : std::vector<std::string>{"direction", "sentences", "loss", "nll", "ppl",
-                                                 "BLEU", "chrF2", "copy BLEU", "copy chrF2"});
-  std::vector<std::string> lines;
-  double sums[7] = {};
-  const auto directions = chosen_directions(*source, config, run.config.data);
+  std::vector<std::string> titles = {"direction", "sentences", "loss", "nll", "ppl"};
+  if (!config.loss_only)
+    for (const char* title : {"BLEU", "chrF2", "copy BLEU", "copy chrF2"}) titles.push_back(title);
+  TextTable table(titles);
+  const auto add_row = [&](const std::string& name, const std::string& sentences,
+                           const ValidResult& sums, const std::map<std::string, double>& scores) {
+    const double bits = std::numbers::ln2 * std::max<double>(1, double(sums.targets));
+    std::vector<std::string> row = {name, sentences, fixed(sums.loss_sum / bits, 4),
+                                    fixed(sums.nll_sum / bits, 4),
+                                    fixed(std::exp2(sums.nll_sum / bits), 2)};
+    for (const auto& [title, score] : scores) row.push_back(fixed(score, 2));
+    table.row(row);
+  };
+
+  ValidResult total;
+  std::map<std::string, double> means;
+  std::string lines;
+  const std::vector<int32_t> directions = chosen_directions(*source, config, run.config.data);
   for (int32_t d : directions) {
-    const EvalBatches batches(source, run.config.data, split, d, max_tokens, config.batch_size,
-                              world.rank(), world.size(),
+    const std::string name = source->directions()[size_t(d)].name();
+    const EvalBatches batches(source, run.config.data, split, d, run.config.data.max_tokens,
+                              config.batch_size, world.rank(), world.size(),
                               {config.max_sentences, config.shuffle_sources});
     const ValidResult loss = evaluate_loss(*model, batches, criterion_options(run.config), world);
-    const double n = std::max<double>(1, loss.targets) * 0.69314718055994530942,
-                 nll = loss.nll_sum / n;
-    const std::string name = source->directions()[size_t(d)].name();
-    std::vector<std::string> row{name, std::to_string(batches.sentences()),
-                                 fixed(loss.loss_sum / n, 4), fixed(nll, 4),
-                                 fixed(std::exp2(nll), 2)};
-    sums[0] += loss.loss_sum, sums[1] += loss.nll_sum, sums[2] += n;
+    total.loss_sum += loss.loss_sum;
+    total.nll_sum += loss.nll_sum;
+    total.targets += loss.targets;
+    Translations translations;
+    if (!config.loss_only)
+      translations = translate_batches(*model, *source, batches, config.generate, world);
+    if (world.rank() != 0) continue;
+    DirectionScores found;
     if (!config.loss_only) {
-      const auto found = translate_batches(*model, *source, batches, options, world);
-      if (world.rank() == 0) {
-        const DirectionScores s =
-            score_direction(*source, split, d, found, config.sacrebleu_tokenizer);
-        write_results(config, name, s);
-        for (double x : {s.bleu, s.chrf, s.copy_bleu, s.copy_chrf}) row.push_back(fixed(x, 2));
-        sums[3] += s.bleu, sums[4] += s.chrf, sums[5] += s.copy_bleu, sums[6] += s.copy_chrf;
-        if (config.scoring.find("sacrebleu") != std::string::npos)
-          lines.push_back(name + " " + s.lines[0]);
-        if (config.scoring.find("chrf") != std::string::npos)
-          lines.push_back(name + " " + s.lines[1]);
-        if (config.scoring.find("bleu-pieces") != std::string::npos)
-          lines.push_back(name + " " + s.lines[2]);
-      }
+      found = score_direction(*source, split, d, translations, config.sacrebleu_tokenizer);
+      write_results(config, name, found);
+      for (const std::string& scoring : split_list(config.scoring))
+        lines += name + " " + found.lines.at(scoring) + "\n";
     }
-    if (world.rank() == 0) table.row(row);
+    for (const auto& [title, score] : found.scores)
+      means[title] += score / double(directions.size());
+    add_row(name, std::to_string(batches.sentences()), loss, found.scores);
   }
   if (world.rank() != 0) return;
-  std::vector<std::string> mean{"mean", "", fixed(sums[0] / sums[2], 4),
-                                fixed(sums[1] / sums[2], 4),
-                                fixed(std::exp2(sums[1] / sums[2]), 2)};
-  for (int i = 3; i < 7 && !config.loss_only; ++i)
-    mean.push_back(fixed(sums[i] / double(directions.size()), 2));
-  table.row(mean);
+  add_row("mean", "", total, means);
   std::cout << "checkpoint " << run.folder << ", split " << config.gen_subset << " of "
             << source->origin() << "; loss and nll in bits per token\n"
-            << table.text();
-  for (const std::string& line : lines) std::cout << line << "\n";
+            << table.text() << lines;
 }
 
 }  // namespace
@@ -165,9 +150,14 @@ int main(int argc, char** argv) {
             parse_flags(options, args, "eval_hmoe", "Evaluate an HMoE checkpoint.");
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         config.generate.validate();
+        for (const std::string& name : split_list(config.scoring))
+          user_check(name == "sacrebleu" || name == "chrf" || name == "bleu-pieces",
+                     "--scoring " + name + ": expected sacrebleu, chrf, bleu-pieces");
         run = open_stored_run(config.path);
+        config.generate.max_positions = run.config.data.max_target_positions;
         run.config.hmoe.moe_eval_capacity_token_fraction = config.capacity_fraction;
         if (!config.data.empty()) run.config.data.data = config.data;
+        if (config.max_tokens == 0) config.max_tokens = run.config.data.max_tokens;
         if (config.ranks == 0) config.ranks = processes;
         moe::validate(run.config.hmoe, config.ranks);
         source = open_source(run.config.data, uint64_t(run.config.train.seed));

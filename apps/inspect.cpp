@@ -5,8 +5,8 @@
 //   apps/inspect --digest PATH     hashes of /model, /optimizer and both, equal at any number of processes
 //   apps/inspect --diff A B        the first tensor that differs; exit code 1, or 0 when there is none
 #include <cmath>
-#include <iomanip>
 #include <iostream>
+#include <numeric>
 
 #include "apps/common/flags.h"
 #include "apps/common/text_table.h"
@@ -36,39 +36,34 @@ double norm_of(const Hdf5File& file, const std::string& path) {
   return std::sqrt(sum);
 }
 
-std::string mib(int64_t bytes) {
-  return concat(std::fixed, std::setprecision(2), double(bytes) / (1 << 20), " MiB");
-}
+std::string mib(int64_t bytes) { return fixed(double(bytes) / (1 << 20), 2) + " MiB"; }
 
 void print_parameters(const Hdf5File& model) {
   TextTable table({"parameter", "shape", "type", "KiB", "norm"});
   int64_t count = 0, bytes = 0;
   for (const auto& path : model.datasets("/model")) {
-    const Shape shape = model.shape(path);
-    const int64_t size = numel_of(shape) * size_of(model.dtype(path));
-    count += numel_of(shape);
-    bytes += size;
-    table.row({path.substr(kModel.size()), to_string(shape), name_of(model.dtype(path)),
-               concat(std::fixed, std::setprecision(1), double(size) / 1024),
-               concat(norm_of(model, path))});
+    const Tensor t = model.read(path);
+    const auto x = t.to(DType::F64).to_vector<double>();
+    const double squares = std::inner_product(x.begin(), x.end(), x.begin(), 0.0);
+    count += t.numel();
+    bytes += t.bytes();
+    table.row({path.substr(kModel.size()), to_string(t.shape()), name_of(t.dtype()),
+               fixed(double(t.bytes()) / 1024, 1), concat(std::sqrt(squares))});
   }
   std::cout << table.text() << count << " parameters, " << mib(bytes) << "\n";
 }
 
 void print_experts(const Manifest& manifest) {
-  std::map<std::string, std::map<int64_t, CheckpointPiece>> pieces;  // path -> first expert -> who
+  std::map<std::string, std::string> holders;  // path -> "first expert-last: rank, ..."
   for (const auto& file : manifest.files)
-    for (const auto& d : file.datasets)
-      if (d.path.starts_with(kModel) && d.path.find("/experts/") != std::string::npos)
-        pieces[d.path][d.first_row] = d;
+    for (const auto& d : file.datasets) {
+      if (!d.path.starts_with(kModel) || d.path.find("/experts/") == std::string::npos) continue;
+      std::string& list = holders[d.path.substr(kModel.size())];
+      list += concat(list.empty() ? "" : ", ", d.first_row,
+                     d.rows > 1 ? concat("-", d.first_row + d.rows - 1) : "", ": ", d.rank);
+    }
   TextTable table({"experts", "held by rank"});
-  for (const auto& [path, by_row] : pieces) {
-    std::string list;
-    for (const auto& [first, d] : by_row)
-      list += concat(list.empty() ? "" : ", ", first,
-                     d.rows > 1 ? concat("-", first + d.rows - 1) : "", ": ", d.rank);
-    table.row({path.substr(kModel.size()), list});
-  }
+  for (const auto& [path, list] : holders) table.row({path, list});
   std::cout << "\n" << table.text();
 }
 
@@ -86,12 +81,6 @@ void print_all(const std::string& folder) {
   std::cout << "\n" << manifest.files.size() << " files, " << mib(total) << "\n";
 }
 
-int print_difference(const std::string& a, const std::string& b) {
-  const auto difference = first_difference(open_checkpoint(a), open_checkpoint(b));
-  std::cout << (difference.empty() ? "no tensor differs" : difference) << "\n";
-  return difference.empty() ? 0 : 1;
-}
-
 int run(const std::vector<std::string>& args) {
   std::vector<std::string> paths, options;
   for (const auto& arg : args) (arg.starts_with("-") ? options : paths).push_back(arg);
@@ -107,7 +96,12 @@ int run(const std::vector<std::string>& args) {
   user_check(paths.size() == expected, concat("expected ", expected, " checkpoint path(s), got ",
                                               paths.size(), "; see --help"));
   for (auto& path : paths) path = resolve_checkpoint(path);
-  if (config.diff) return print_difference(paths[0], paths[1]);
+  if (config.diff) {
+    const std::string difference =
+        first_difference(open_checkpoint(paths[0]), open_checkpoint(paths[1]));
+    std::cout << (difference.empty() ? "no tensor differs" : difference) << "\n";
+    return difference.empty() ? 0 : 1;
+  }
   if (config.check) {
     std::cout << verify_files(paths[0]) << ": whole\n";
   } else if (config.digest) {

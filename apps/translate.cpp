@@ -26,24 +26,18 @@ struct TranslateConfig {
 
 // A batch of lines in, their translations out, in order; an empty line stays empty.
 void translate(const TranslateConfig& config, const StoredRun& run, dist::Runtime& runtime) {
-  const dist::Mesh mesh = make_hmoe_mesh(run.config, runtime.world);
-  const auto model = load_model(run, mesh);
-  GenerateOptions options = config.generate;
-  options.pad = kPad, options.eos = kEos,
-  options.max_positions = run.config.data.max_target_positions;
-  const int64_t longest = run.config.data.max_source_positions - 2;  // language token and </s>
+  const auto model = load_model(run, runtime.world);
+  const size_t longest = size_t(run.config.data.max_source_positions) - 2;  // language token, </s>
   std::string line;
-  int64_t number = 0;
-  while (std::cin) {
+  for (int64_t number = 1; std::cin;) {
     std::vector<std::vector<int32_t>> sentences;
-    while (int64_t(sentences.size()) < config.batch_size && std::getline(std::cin, line)) {
-      ++number;
+    for (; int64_t(sentences.size()) < config.batch_size && std::getline(std::cin, line);
+         ++number) {
       sentences.push_back(run.tokenizer->encode(line));
-      if (int64_t(sentences.back().size()) > longest) {
-        std::cerr << "warning: line " << number << " has " << sentences.back().size()
-                  << " pieces, cut to " << longest << "\n";
-        sentences.back().resize(size_t(longest));
-      }
+      if (sentences.back().size() <= longest) continue;
+      std::cerr << "warning: line " << number << " has " << sentences.back().size()
+                << " pieces, cut to " << longest << "\n";
+      sentences.back().resize(longest);
     }
     if (sentences.empty()) break;
     std::vector<PiecePair> pairs;
@@ -53,7 +47,7 @@ void translate(const TranslateConfig& config, const StoredRun& run, dist::Runtim
     ForwardContext ctx;
     const std::vector<int64_t> first(sentences.size(),
                                      run.tokenizer->language_token(config.target_lang));
-    const auto found = generate(*model, batch.source, first, options, ctx);
+    const auto found = generate(*model, batch.source, first, config.generate, ctx);
     for (size_t i = 0; i < sentences.size(); ++i) {
       const std::vector<int64_t>& tokens = found[i].front().tokens;
       const std::vector<int32_t> pieces(tokens.begin() + 1, tokens.end() - 1);
@@ -77,7 +71,10 @@ int main(int argc, char** argv) {
                         "Translate standard input to standard output, a sentence a line.");
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         config.generate.validate();
+        user_check(config.batch_size >= 1,
+                   concat("--batch-size is ", config.batch_size, ", expected at least 1"));
         run = open_stored_run(config.path);
+        config.generate.max_positions = run.config.data.max_target_positions;
         user_check(!config.source_lang.empty() && !config.target_lang.empty(),
                    "--source-lang and --target-lang say what to translate, e.g. --source-lang en "
                    "--target-lang fr");

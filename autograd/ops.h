@@ -8,6 +8,13 @@ namespace switchyard {
 
 inline Tensor saved_if(bool wanted, const Var& x) { return wanted ? x.data() : Tensor(); }
 inline double value_of(const Tensor& t) { return t.to(DType::F64).data<double>()[0]; }  // t [1]
+inline Tensor empty_like(const Tensor& t, Shape shape) {  // t's type and device, another shape
+  return Tensor::empty(std::move(shape), t.dtype(), t.device());
+}
+inline Tensor zeros_like(const Tensor& t, Shape shape) {
+  return Tensor::zeros(std::move(shape), t.dtype(), t.device());
+}
+Tensor gathered(const Tensor& x, const Tensor& index);  // rows of x, a zero row for index -1
 
 // --- math ---------------------------------------------------------------------------------------------
 Var add(const Var& a, const Var& b);  // same shape
@@ -36,10 +43,8 @@ Var attention(const Var& q, const Var& k, const Var& v, const Tensor& key_paddin
               const AttentionSpec& spec, RandomStream r);
 
 // --- lookup, gather, scatter -------------------------------------------------------------------------------------
-Var embedding(
-    const Var& weight, const Tensor& ids,
-    int64_t no_grad_id = -1);  // ids i64 [n] -> [n, d]; row no_grad_id gets no gradient here
-Var gather_rows(const Var& x, const Tensor& index);  // index i64 [m], -1: a zero row
+// index i64 [m], -1: a zero row; row no_grad_row of x gets no gradient here
+Var gather_rows(const Var& x, const Tensor& index, int64_t no_grad_row = -1);
 // y = base with rows index replaced by x: the rows named by index take x's rows (no row named twice)
 Var replace_rows(const Var& base, const Tensor& index, const Var& x);
 Var gather_elements(const Var& x, const Tensor& row, const Tensor& column);  // [m]

@@ -12,15 +12,13 @@ Var attention(const Var& q, const Var& k, const Var& v, const Tensor& key_paddin
         concat("attention: q ", to_string(q.shape()), ", k ", to_string(k.shape()), ", v ",
                to_string(v.shape()), " for batch ", B, ", times ", Tq, " and ", Tk, ", heads ", H));
   const Tensor added = saved_if(bias.defined(), bias);  // [H, Tq, Tk]
-  const DType dtype = q.data().dtype();
-  Tensor y = Tensor::empty({B * Tq, v.dim(1)}, dtype, q.data().device());
-  Tensor probs = Tensor::empty({B, H, Tq, Tk}, dtype, q.data().device());
+  Tensor y = empty_like(q.data(), {B * Tq, v.dim(1)}), probs = empty_like(y, {B, H, Tq, Tk});
   attention_forward(q.data(), k.data(), v.data(), key_padding, added, spec, r, y, probs);
   return make_node("attention", y, {q, k, v, bias},
                    [q = q.data(), k = k.data(), v = v.data(), probs, spec, r, H, Tq, Tk,
                     bias_grad = bias.requires_grad()](const Tensor& dy) -> Grads {
                      Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v), dbias;
-                     if (bias_grad) dbias = Tensor::zeros({H, Tq, Tk}, q.dtype(), q.device());
+                     if (bias_grad) dbias = zeros_like(q, {H, Tq, Tk});
                      attention_backward(q, k, v, probs, spec, r, dy, dq, dk, dv, dbias);
                      return {dq, dk, dv, dbias};
                    });

@@ -1,53 +1,37 @@
 // Lookup, gather, scatter. Gather (y[i] = x[index[i]]) and scatter (y[index[i]] += x[i]) are each other's
 // gradient; index -1 stands for "no row" in both.
+#include <numeric>
+
 #include "autograd/ops.h"
 
 namespace switchyard {
-namespace {
 
-// [index's length, the rest of x's shape]
 Tensor gathered(const Tensor& x, const Tensor& index) {
   Shape shape = x.shape();
   shape[0] = index.numel();
-  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
+  Tensor y = empty_like(x, shape);
   gather_rows(x, index, y);
   return y;
 }
 
-Tensor scattered(const Tensor& x, const Tensor& index, int64_t rows) {
-  Shape shape = x.shape();
-  shape[0] = rows;
-  Tensor y = Tensor::zeros(shape, x.dtype(), x.device());
-  scatter_add_rows(x, index, y);
-  return y;
-}
-
-}  // namespace
-
-Var embedding(const Var& weight, const Tensor& ids, int64_t no_grad_id) {
-  const int64_t vocabulary = weight.dim(0);
-  return make_node("embedding", gathered(weight.data(), ids), {weight},
-                   [ids, no_grad_id, vocabulary](const Tensor& dy) -> Grads {
-                     Tensor dw = scattered(dy, ids, vocabulary);
-                     if (no_grad_id >= 0) {
-                       Tensor row = dw.slice(no_grad_id, no_grad_id + 1);
+Var gather_rows(const Var& x, const Tensor& index, int64_t no_grad_row) {
+  return make_node("gather_rows", gathered(x.data(), index), {x},
+                   [index, no_grad_row, shape = x.shape()](const Tensor& dy) -> Grads {
+                     Tensor dx = zeros_like(dy, shape);
+                     scatter_add_rows(dy, index, dx);
+                     if (no_grad_row >= 0) {
+                       Tensor row = dx.slice(no_grad_row, no_grad_row + 1);
                        fill(0, row);
                      }
-                     return {dw};
+                     return {dx};
                    });
-}
-
-Var gather_rows(const Var& x, const Tensor& index) {
-  return make_node(
-      "gather_rows", gathered(x.data(), index), {x},
-      [index, rows = x.dim(0)](const Tensor& dy) -> Grads { return {scattered(dy, index, rows)}; });
 }
 
 Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
   check(index.numel() == x.dim(0),
         concat("replace_rows: ", index.numel(), " indices for ", x.dim(0), " rows"));
   std::vector<int64_t> kept(base.dim(0));  // row -> itself, or -1 where x's row goes
-  for (size_t i = 0; i < kept.size(); ++i) kept[i] = int64_t(i);
+  std::iota(kept.begin(), kept.end(), 0);
   for (const int64_t row : index.to_vector<int64_t>()) {
     if (row < 0) continue;
     check(
@@ -66,11 +50,11 @@ Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
 Var gather_elements(const Var& x, const Tensor& row, const Tensor& column) {
   check(row.numel() == column.numel(),
         concat("gather_elements: ", row.numel(), " rows, ", column.numel(), " columns"));
-  Tensor y = Tensor::empty({row.numel()}, x.data().dtype(), x.data().device());
+  Tensor y = empty_like(x.data(), {row.numel()});
   gather_elements(x.data(), row, column, y);
   return make_node("gather_elements", y, {x},
                    [row, column, shape = x.shape()](const Tensor& dy) -> Grads {
-                     Tensor dx = Tensor::zeros(shape, dy.dtype(), dy.device());
+                     Tensor dx = zeros_like(dy, shape);
                      scatter_add_elements(dy, row, column, dx);
                      return {dx};
                    });
@@ -81,8 +65,7 @@ Var combine_rows(const Var& rows, const Tensor& offsets, const Tensor& position,
   check(position.numel() == weight.data().numel(),
         concat("combine_rows: ", position.numel(), " positions, ", weight.data().numel(),
                " weights"));
-  Tensor y = Tensor::empty({offsets.numel() - 1, rows.dim(1)}, rows.data().dtype(),
-                           rows.data().device());  // [S, d]
+  Tensor y = empty_like(rows.data(), {offsets.numel() - 1, rows.dim(1)});  // [S, d]
   combine_forward(rows.data(), offsets, position, weight.data(), y);
   return make_node(
       "combine_rows", y, {rows, weight},

@@ -95,11 +95,11 @@ Var sum(const Var& x) { return dot(x, Tensor::full(x.shape(), 1, x.data().dtype(
 
 Var mean_rows(const Var& x) {
   const double share = 1.0 / double(std::max<int64_t>(x.dim(0), 1));  // no rows: mean 0
-  Tensor y = Tensor::zeros({x.dim(1)}, x.data().dtype(), x.data().device());
+  Tensor y = zeros_like(x.data(), {x.dim(1)});
   sum_rows(x.data(), y);
   scale(share, y, y);
   return make_node("mean_rows", y, {x}, [share, shape = x.shape()](const Tensor& dy) -> Grads {
-    Tensor dx = Tensor::zeros(shape, dy.dtype(), dy.device());
+    Tensor dx = zeros_like(dy, shape);
     add_row(dx, scaled(share, dy), dx);
     return {dx};
   });
@@ -124,19 +124,17 @@ Var cast(const Var& x, DType dtype) {
 
 Var concat_rows(const std::vector<Var>& parts) {
   Shape shape = parts.at(0).shape();
-  shape[0] = 0;
-  for (const Var& part : parts) shape[0] += part.dim(0);
-  Tensor y = Tensor::empty(shape, parts[0].data().dtype(), parts[0].data().device());
-  std::vector<int64_t> offsets = {0};
-  for (const Var& part : parts) {
-    offsets.push_back(offsets.back() + part.dim(0));
-    Tensor rows = y.slice(offsets[offsets.size() - 2], offsets.back());
-    convert(part.data(), rows);
+  std::vector<int64_t> end = {0};  // of each part, after 0
+  for (const Var& part : parts) end.push_back(end.back() + part.dim(0));
+  shape[0] = end.back();
+  Tensor y = empty_like(parts[0].data(), shape);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    Tensor rows = y.slice(end[i], end[i + 1]);
+    convert(parts[i].data(), rows);
   }
-  return make_node("concat_rows", y, parts, [offsets](const Tensor& dy) {
+  return make_node("concat_rows", y, parts, [end](const Tensor& dy) {
     Grads d;
-    for (size_t i = 0; i + 1 < offsets.size(); ++i)
-      d.push_back(dy.slice(offsets[i], offsets[i + 1]));
+    for (size_t i = 0; i + 1 < end.size(); ++i) d.push_back(dy.slice(end[i], end[i + 1]));
     return d;
   });
 }

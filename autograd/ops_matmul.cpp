@@ -10,8 +10,7 @@ Tensor product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpos
   check(a.rank() == 2 && b.rank() == 2 && a.dim(transpose_a ? 0 : 1) == b.dim(transpose_b ? 1 : 0),
         concat("matmul: ", to_string(a.shape()), transpose_a ? "^T" : "", " times ",
                to_string(b.shape()), transpose_b ? "^T" : ""));
-  Tensor c = Tensor::empty({a.dim(transpose_a ? 1 : 0), b.dim(transpose_b ? 0 : 1)}, a.dtype(),
-                           a.device());
+  Tensor c = empty_like(a, {a.dim(transpose_a ? 1 : 0), b.dim(transpose_b ? 0 : 1)});
   matmul(a, transpose_a, b, transpose_b, bias, false, c);
   return c;
 }
@@ -40,18 +39,18 @@ Var grouped_linear(const Var& x, const Tensor& offsets, const Var& w, const Var&
                offsets.numel(), " offsets"));
   const Tensor for_x = saved_if(x.requires_grad(), w), for_w = saved_if(w.requires_grad(), x);
   const Tensor bias = saved_if(b.defined(), b);  // [G, m]
-  Tensor y = Tensor::empty({x.dim(0), w.dim(1)}, x.data().dtype(), x.data().device());
+  Tensor y = empty_like(x.data(), {x.dim(0), w.dim(1)});
   grouped_matmul(x.data(), offsets, w.data(), true, bias, y);
   return make_node(
       "grouped_linear", y, {x, w, b},
       [for_x, for_w, bias, offsets, width = x.dim(1), w_shape = w.shape()](const Tensor& dy) {
         Grads d(3);
         if (for_x.defined()) {
-          d[0] = Tensor::empty({dy.dim(0), width}, dy.dtype(), dy.device());
+          d[0] = empty_like(dy, {dy.dim(0), width});
           grouped_matmul(dy, offsets, for_x, false, Tensor(), d[0]);
         }
         if (for_w.defined()) {
-          d[1] = Tensor::empty(w_shape, dy.dtype(), dy.device());
+          d[1] = empty_like(dy, w_shape);
           grouped_matmul_dw(dy, for_w, offsets, d[1]);
         }
         if (bias.defined()) {

@@ -31,25 +31,18 @@ Edge edge_to(const Var& x) {
   return {nullptr, 0, x.impl()};
 }
 
-// One output of a node: what its gradient looks like, and the sum of those that arrived. The first is
-// borrowed (its maker may have handed it to several inputs), so the second makes a new tensor; only that
-// one is added to in place.
+// One output of a node: what its gradient looks like, and the sum of those that arrived. A gradient is
+// never added to in place: its maker may have handed it to several inputs.
 struct Output {
   Shape shape;
   DType dtype;
   Device device;
   Tensor sum = {};
-  bool owned = false;
 
   void add(const Tensor& g) {
-    if (!sum.defined()) {
-      sum = g;
-      return;
-    }
-    Tensor total = owned ? sum : empty_like(sum);
-    switchyard::add(sum, g, total);
+    Tensor total = sum.defined() ? empty_like(sum) : g;
+    if (sum.defined()) switchyard::add(sum, g, total);
     sum = total;
-    owned = true;
   }
 };
 
@@ -59,12 +52,12 @@ struct Node {
   const char* name;
   uint64_t sequence;
   bool always_run;
-  // A checkpoint: receives the gradients as they are (undefined ones too), then the sums that its inputs
-  // have so far, and returns the new sums. See checkpoint().
-  bool continues_sums;
-  std::vector<Edge> edges;  // one for each input
-  std::vector<Output> outputs;
-  std::function<Grads(const Grads&)> backward;  // empty once it has run
+  // One of the two, empty once it has run: the gradient of an op with one output; or, of a checkpoint,
+  // what makes its outputs again.
+  std::function<Grads(const Tensor&)> backward;
+  std::function<std::vector<Var>()> replay;
+  std::vector<Edge> edges = {};  // one for each input
+  std::vector<Output> outputs = {};
 
   // Drops a chain of nodes that only this one keeps alive without recursion: graphs may be deep.
   ~Node() {
@@ -79,16 +72,13 @@ struct Node {
 
 namespace {
 
-std::vector<Var> attach(const char* name, const std::vector<Tensor>& outputs,
-                        const std::vector<Var>& inputs, std::function<Grads(const Grads&)> backward,
-                        bool always_run, bool continues_sums) {
+// The outputs as Vars, made by `node` unless no gradient will be asked of it.
+std::vector<Var> attach(const std::shared_ptr<Node>& node, const std::vector<Tensor>& outputs,
+                        const std::vector<Var>& inputs) {
   std::vector<Var> result;
   for (const Tensor& y : outputs) result.emplace_back(y);
-  const bool wanted = always_run || std::ranges::any_of(inputs, &Var::requires_grad);
+  const bool wanted = node->always_run || std::ranges::any_of(inputs, &Var::requires_grad);
   if (!grad_is_enabled || !wanted) return result;
-
-  const std::shared_ptr<Node> node(
-      new Node{name, next_sequence++, always_run, continues_sums, {}, {}, std::move(backward)});
   for (const Var& x : inputs) node->edges.push_back(edge_to(x));
   for (size_t i = 0; i < result.size(); ++i) {
     const Tensor& y = outputs[i];
@@ -116,58 +106,17 @@ void send(const Edge& to, const Tensor& g, const char* from) {
   }
 }
 
-void run_node(Node& node) {
-  const bool arrived =
-      std::ranges::any_of(node.outputs, [](const Output& y) { return y.sum.defined(); });
-  auto function = std::exchange(node.backward, nullptr);
-  if (!arrived && !node.always_run) return;
-  Grads dy;
-  for (Output& y : node.outputs) {
-    const bool zeros = !y.sum.defined() && node.always_run && !node.continues_sums;
-    dy.push_back(zeros ? Tensor::zeros(y.shape, y.dtype, y.device) : std::move(y.sum));
-  }
-  for (const Edge& e : node.edges) {
-    if (!node.continues_sums) break;
-    Tensor so_far;
-    if (e.node) {
-      Output& y = e.node->outputs[e.output];
-      so_far = std::exchange(y.sum, {});
-      if (so_far.defined() && !std::exchange(y.owned, false)) so_far = so_far.clone();
-    }
-    dy.push_back(so_far);
-  }
-  const Grads dx = function(dy);
-  function = nullptr;  // frees what the node saved
-  dy.clear();
+// The gradients of a node's inputs. What it saved for them is freed on return.
+Grads run_node(Node& node) {
+  Output& y = node.outputs[0];
+  const auto backward = std::exchange(node.backward, nullptr);
+  if (!y.sum.defined() && !node.always_run) return Grads(node.edges.size());
+  const Tensor dy =
+      y.sum.defined() ? std::exchange(y.sum, {}) : Tensor::zeros(y.shape, y.dtype, y.device);
+  Grads dx = backward(dy);
   check(dx.size() == node.edges.size(), concat("backward of ", node.name, ": expected ",
                                                node.edges.size(), " gradients, got ", dx.size()));
-  for (size_t i = 0; i < dx.size(); ++i) send(node.edges[i], dx[i], node.name);
-}
-
-// Runs all nodes that lead to the roots, by falling sequence number: a node's inputs come after it. An
-// undefined seed is no gradient. Nodes older than `oldest` must not be reached.
-void walk(const std::vector<Var>& roots, const std::vector<Tensor>& seeds, uint64_t oldest) {
-  NoGrad no_grad;
-  std::map<uint64_t, std::shared_ptr<Node>> waiting;
-  const auto visit = [&](const Edge& e) {
-    if (!e.node) return;
-    check(e.node->sequence >= oldest,
-          concat("checkpoint: its function uses the result of '", e.node->name,
-                 "' made outside; pass every such Var as an input"));
-    check(bool(e.node->backward),
-          concat("backward: node '", e.node->name, "' has run already and is freed"));
-    waiting.emplace(e.node->sequence, e.node);
-  };
-  for (size_t i = 0; i < roots.size(); ++i) {
-    visit(edge_to(roots[i]));
-    send(edge_to(roots[i]), seeds[i], "seed");
-  }
-  while (!waiting.empty()) {
-    const std::shared_ptr<Node> node = waiting.extract(std::prev(waiting.end())).mapped();
-    for (const Edge& e : node->edges) visit(e);
-    run_node(*node);
-    node->edges.clear();  // not recursive: `waiting` keeps the nodes before it
-  }
+  return dx;
 }
 
 }  // namespace
@@ -182,68 +131,64 @@ GradMode::GradMode(bool enabled) : previous_(std::exchange(grad_is_enabled, enab
 GradMode::~GradMode() { grad_is_enabled = previous_; }
 
 Var make_node(const char* name, const Tensor& output, const std::vector<Var>& inputs,
-              std::function<Grads(const Tensor&)> backward, NodeOptions options) {
-  const auto first = [backward = std::move(backward)](const Grads& dy) { return backward(dy[0]); };
-  return attach(name, {output}, inputs, first, options.always_run, false)[0];
+              std::function<Grads(const Tensor&)> backward, bool always_run) {
+  const std::shared_ptr<Node> node(
+      new Node{name, next_sequence++, always_run, std::move(backward), nullptr});
+  return attach(node, {output}, inputs)[0];
 }
 
+// All nodes that lead to the roots run by falling sequence number: a node's inputs come after it.
 void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
   check(seeds.empty() || seeds.size() == roots.size(),
         concat("backward: ", roots.size(), " roots, but ", seeds.size(), " seeds"));
   check(std::ranges::any_of(roots, &Var::requires_grad), "backward: no root requires a gradient");
-  std::vector<Tensor> starts = seeds;
-  starts.resize(roots.size());
+  NoGrad no_grad;
+  std::map<uint64_t, std::shared_ptr<Node>> waiting;
+  const auto visit = [&](const Edge& e) {
+    if (!e.node) return;
+    check(e.node->backward || e.node->replay,
+          concat("backward: node '", e.node->name, "' has run already and is freed"));
+    waiting.emplace(e.node->sequence, e.node);
+  };
+  const auto start = [&](const Var& root, const Tensor& gradient) {
+    visit(edge_to(root));
+    send(edge_to(root), gradient, "seed");
+  };
   for (size_t i = 0; i < roots.size(); ++i) {
-    if (starts[i].defined() || !roots[i].requires_grad()) continue;
-    starts[i] = empty_like(roots[i].data());
-    fill(1, starts[i]);
+    const Tensor& y = roots[i].data();
+    const bool given = !seeds.empty() && seeds[i].defined();
+    start(roots[i], given ? seeds[i] : Tensor::full(y.shape(), 1, y.dtype(), y.device()));
   }
-  walk(roots, starts, 0);
+  while (!waiting.empty()) {
+    const std::shared_ptr<Node> node = waiting.extract(std::prev(waiting.end())).mapped();
+    for (const Edge& e : node->edges) visit(e);
+    if (const auto replay = std::exchange(node->replay, nullptr)) {
+      const std::vector<Var> again = replay();  // newer than all that wait: they run next
+      check(again.size() == node->outputs.size(), "checkpoint: the replay has other outputs");
+      for (size_t i = 0; i < again.size(); ++i) start(again[i], node->outputs[i].sum);
+    } else {
+      const Grads dx = run_node(*node);
+      for (size_t i = 0; i < dx.size(); ++i) send(node->edges[i], dx[i], node->name);
+    }
+    node->outputs.clear();
+    node->edges.clear();  // not recursive: `waiting` keeps the nodes before it
+  }
 }
 
-// The replay continues the sums that the inputs' gradients have reached so far, instead of returning a
-// sum of its own: then every gradient is added in the same order as without checkpointing, to the bit.
-// Leaves among the inputs take part as they are. The node always runs: fn may hold collectives, and may
-// use parameters even if no input requires a gradient.
+// The replay's nodes lead to the nodes that made the inputs, so from there on backward() meets the graph
+// that would have been without checkpointing: every gradient is added in the same order, to the bit. The
+// node always runs: fn may hold collectives, and may use parameters even if no input has a gradient.
 std::vector<Var> checkpoint(const std::function<std::vector<Var>(const std::vector<Var>&)>& fn,
                             const std::vector<Var>& inputs) {
-  const auto run = [fn](const std::vector<Var>& x, bool grad) {
-    const GradMode mode(grad);
-    return fn(x);
+  const auto run = [fn, inputs](bool with_graph) {
+    const GradMode mode(with_graph);
+    return fn(inputs);
   };
   std::vector<Tensor> outputs;
-  for (const Var& y : run(inputs, false)) outputs.push_back(y.data());
-  struct Input {
-    Var saved;     // a leaf or constant as it is, any other cut from its graph
-    bool made;     // by a node, hence to be differentiated here
-    size_t first;  // the first input that is the same Var
-  };
-  std::vector<Input> saved;
-  for (const Var& x : inputs) {
-    const bool made = edge_to(x).node != nullptr;
-    const auto first = std::ranges::find(inputs, x.impl(), &Var::impl) - inputs.begin();
-    saved.push_back({made ? x.detach() : x, made, size_t(first)});
-  }
-  const size_t count = outputs.size();
-  const auto replay = [=](const Grads& dy_and_sums) -> Grads {
-    const std::vector<Tensor> seeds(dy_and_sums.begin(), dy_and_sums.begin() + count);
-    std::vector<Var> x;
-    for (size_t i = 0; i < saved.size(); ++i) {
-      const auto& [input, made, first] = saved[i];
-      const bool fresh = made && first == i;
-      x.push_back(fresh ? Var(input.data(), true) : made ? x[first] : input);
-      if (fresh) x[i].set_grad(dy_and_sums[count + i]);
-    }
-    const uint64_t oldest = next_sequence;
-    const std::vector<Var> y = run(x, true);
-    check(y.size() == count, "checkpoint: the replay returned another number of outputs");
-    walk(y, seeds, oldest);
-    Grads sums(x.size());
-    for (size_t i = 0; i < x.size(); ++i)
-      if (saved[i].made && saved[i].first == i) sums[i] = x[i].grad();
-    return sums;
-  };
-  return attach("checkpoint", outputs, inputs, replay, true, true);
+  for (const Var& y : run(false)) outputs.push_back(y.data());
+  const std::shared_ptr<Node> node(
+      new Node{"checkpoint", next_sequence++, true, nullptr, [run] { return run(true); }});
+  return attach(node, outputs, inputs);
 }
 
 }  // namespace switchyard

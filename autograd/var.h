@@ -43,18 +43,13 @@ class Var {
   std::shared_ptr<Impl> impl_;
 };
 
-// Options of a node.
-struct NodeOptions {
-  // Runs in backward even when no gradient reached its outputs (they count as zeros): for nodes with a
-  // collective inside, which every rank must join.
-  bool always_run = false;
-};
-
 // backward: gradient of the output -> gradients of the inputs. Capture tensors, never a Var. An undefined
 // Var among the inputs stands for an absent one.
+// always_run: runs in backward even when no gradient reached its output (it counts as zeros): for nodes with
+// a collective inside, which every rank must join.
 // Outside of a graph (NoGrad, or no input requires a gradient and not always_run) only the value is kept.
 Var make_node(const char* name, const Tensor& output, const std::vector<Var>& inputs,
-              std::function<Grads(const Tensor&)> backward, NodeOptions options = {});
+              std::function<Grads(const Tensor&)> backward, bool always_run = false);
 
 // Adds d(sum_i <root_i, seed_i>)/d(leaf) to the grad of every leaf that requires one. An undefined seed
 // means ones. Frees what the nodes saved as soon as they have run.

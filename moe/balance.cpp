@@ -1,5 +1,7 @@
 #include "moe/balance.h"
 
+#include <cmath>
+
 #include "autograd/ops.h"
 
 namespace switchyard::moe {
@@ -20,6 +22,34 @@ Var balance_loss(const Routed& routed, int64_t rows) {
   const Tensor weight = Tensor::of(f).to(dtype);
   const Var real = scale(dot(mean_rows(routed.probs), weight), double(visible * S) / double(rows));
   return add(real, Var(Tensor::full({1}, sum_f * double(rows - S) / double(rows), dtype)));
+}
+
+void count_round(ForwardContext& ctx, const Routed& routed, const DispatchPlan& plan, int64_t gate,
+                 int64_t gates) {
+  const Routing& r = routed.routing;
+  std::vector<std::vector<double>> choices(2, std::vector<double>(plan.kept.size()));
+  std::vector<double> asked(2), over(2), rows(gates);
+  for (int64_t s = 0; s < r.rows(); ++s) {
+    const int64_t begin = ints(r.offsets)[s], end = ints(r.offsets)[s + 1];
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t e = ints(r.expert)[i], j = std::min<int64_t>(i - begin, 1);
+      choices[j][chosen(e)] += 1;
+      asked[j] += e >= 0;
+      over[j] += e >= 0 && plan.slot[i] < 0;
+    }
+  }
+  double entropy = 0;
+  for (double p : routed.probs.data().to(DType::F64).to_vector<double>())
+    if (p > 0) entropy -= p * std::log(p);
+  rows[gate] = double(r.rows());
+  ctx.count("tokens_per_expert", std::vector<double>(plan.kept.begin(), plan.kept.end()));
+  ctx.count("first_choices", choices[0]);
+  ctx.count("second_choices", choices[1]);
+  ctx.count("asked", asked);
+  ctx.count("over_capacity", over);
+  ctx.count("entropy", {entropy, rows[gate]});
+  ctx.count("tokens_per_round", rows);
+  ctx.count("rounds", {rows[gate], rows[0]});  // every token takes part in the first round
 }
 
 }  // namespace switchyard::moe

@@ -7,16 +7,10 @@
 namespace switchyard::moe {
 namespace {
 
-Tensor permuted(const Tensor& x, const Tensor& index) {
-  Tensor y = Tensor::empty({index.numel(), x.dim(1)}, x.dtype());
-  gather_rows(x, index, y);
-  return y;
-}
-
 Tensor travel(const Tensor& x, const Trip& t, bool outward) {
   if (outward)
-    return permuted(t.comm.all_to_all_v(x, t.send, t.recv, t.mode, t.slots), t.by_expert);
-  return t.comm.all_to_all_v(permuted(x, t.by_arrival), t.recv, t.send, t.mode, t.slots);
+    return gathered(t.comm.all_to_all_v(x, t.send, t.recv, t.mode, t.slots), t.by_expert);
+  return t.comm.all_to_all_v(gathered(x, t.by_arrival), t.recv, t.send, t.mode, t.slots);
 }
 
 // A permutation of the rows of all ranks: its adjoint is the way back. Always runs in backward: a rank
@@ -25,7 +19,7 @@ Var travel(const Var& x, const std::shared_ptr<const Trip>& trip, bool outward) 
   return make_node(
       outward ? "dispatch" : "combine", travel(x.data(), *trip, outward), {x},
       [trip, outward](const Tensor& dy) -> Grads { return {travel(dy, *trip, !outward)}; },
-      {.always_run = true});
+      /*always_run=*/true);
 }
 
 }  // namespace

@@ -56,10 +56,10 @@ MoeLayer::Output MoeLayer::run(const Var& x, const Routing& routing, int64_t cap
   Output o;
   o.plan = make_plan(routing, num_experts_, capacity);
   o.weight = cast(combine_weights(routing, o.plan), x.data().dtype());
-  FLOAT_DISPATCH(x.data().dtype(), T, {  // a row whose weight is exactly zero need not travel
-    for (size_t i = 0; i < o.plan.slot.size(); ++i)
-      if (o.weight.data().data<T>()[i] == 0) o.plan.slot[i] = -1;
-  });
+  const Tensor weight = o.weight.data().to(DType::F64);
+  for (size_t i = 0; i < o.plan.slot.size();
+       ++i)  // a row whose weight is exactly zero need not travel
+    if (weight.data<double>()[i] == 0) o.plan.slot[i] = -1;
   pack_rows(o.plan, routing);
 
   const Dispatched in = dispatch(x, o.plan, comm_, mode_, ctx);

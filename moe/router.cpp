@@ -46,40 +46,37 @@ Routed top_k_gate(const Var& scores, int64_t first_expert, const GateOptions& op
   const int64_t S = p.dim(0), visible = p.dim(1);
   const int64_t k = std::min<int64_t>(options.top_k, visible);  // a lone expert: no second choice
   const SecondPolicy policy = ctx.training ? options.policy : options.eval_policy;
+  const RandomStream stream = ctx.random("second_u");
 
   // Decided once: the choices [S, k] (~e: not to be served), then the serving order of the rows [S].
   const std::vector<int64_t> decided = decide(ctx, [&] {
-    std::vector<int64_t> d(S * k + S);
-    std::vector<double> top(S);
-    Tensor e1 = Tensor::empty({S}, DType::I64), e2;
-    argmax_rows(p, e1);
-    if (k == 2) e2 = second_choice(z.data(), e1, policy, token, ctx);
-    const Tensor given_u = injected("second_u", DType::F64, ctx);
-    const RandomStream stream = ctx.random("second_u");
-    FLOAT_DISPATCH(p.dtype(), T, {
-      for (int64_t s = 0; s < S; ++s) {
-        const T* row = p.data<T>() + s * visible;
-        const bool pad = padding.defined() && padding.data<uint8_t>()[s];
-        const int64_t a = ints(e1)[s];
-        top[s] = row[a];
-        d[s * k] = pad ? ~(first_expert + a) : first_expert + a;
-        if (k == 1) continue;
-        const int64_t b = ints(e2)[s];
-        T g2 = row[b];
-        if (options.normalize_before_drop)
-          g2 /= std::max(row[a] + g2, std::numeric_limits<T>::epsilon());
-        bool served = !pad;
-        if (policy == SecondPolicy::Random)
-          served &=
-              2 * g2 > (given_u.defined() ? T(given_u.data<double>()[s])
-                                          : T(unit_float(random_bits(stream, ints(token)[s]))));
-        d[s * k + 1] = served ? first_expert + b : ~(first_expert + b);
+    Tensor e[2] = {Tensor::empty({S}, DType::I64), {}};  // first and second choices, columns of p
+    argmax_rows(p, e[0]);
+    if (k == 2) e[1] = second_choice(z.data(), e[0], policy, token, ctx);
+    const Tensor probs = p.to(DType::F64), given_u = injected("second_u", DType::F64, ctx);
+    const auto prob = [&](int64_t s, int j) {
+      return probs.data<double>()[s * visible + ints(e[j])[s]];
+    };
+    const auto lost = [&](int64_t s) {  // policy random: a second choice that is not drawn
+      const double u = given_u.defined() ? given_u.data<double>()[s]
+                                         : unit_float(random_bits(stream, ints(token)[s]));
+      const double g1 = prob(s, 0), g2 = prob(s, 1);
+      return 2 * g2 / (options.normalize_before_drop ? g1 + g2 : 1) <= u;
+    };
+    std::vector<int64_t> d;
+    for (int64_t s = 0; s < S; ++s)
+      for (int j = 0; j < k; ++j) {
+        const bool served = !(padding.defined() && padding.data<uint8_t>()[s]) &&
+                            !(j == 1 && policy == SecondPolicy::Random && lost(s));
+        const int64_t expert = first_expert + ints(e[j])[s];
+        d.push_back(served ? expert : ~expert);
       }
-    });
+    d.resize(S * k + S);
     const auto rows = d.begin() + S * k;
     std::iota(rows, d.end(), 0);
     if (options.by_priority)
-      std::stable_sort(rows, d.end(), [&](int64_t a, int64_t b) { return top[a] > top[b]; });
+      std::stable_sort(rows, d.end(),
+                       [&](int64_t a, int64_t b) { return prob(a, 0) > prob(b, 0); });
     return d;
   });
 

@@ -1,58 +1,147 @@
-// Counts, scores and signatures of BLEU (specs/bleu.md 4 to 6).
+// Tokenisers, scores and signatures of specs/bleu.md 2, 3 and 5 to 7.
 #include "apps/common/bleu.h"
 
-#include <algorithm>
 #include <cmath>
+#include <map>
 
+#include "apps/common/text_table.h"
 #include "apps/common/version.h"
 
 namespace switchyard {
 namespace {
 
+// Each tokeniser is a list of these. Pair rules consume both characters.
+const std::vector<const Rules*>& tokenizer_rules(const std::string& name) {
+  static const Rules entities = {{"<skipped>", ""}, {"-\n", ""},      {"\n", " "},
+                                 {"&quot;", "\""},  {"&amp;", "&"},   {"&lt;", "<"},
+                                 {"&gt;", ">"},     {R"(\A|\z)", " "}};
+  static const Rules punctuation = {
+      // all of ASCII except apostrophe, comma, hyphen, full stop
+      {R"([\x20-\x26\x28-\x2B\x2F\x3A-\x40\x5B-\x60\x7B-\x7E])", " $0 "},
+      {"([^0-9])([.,])", "$1 $2 "},
+      {"([.,])([^0-9])", " $1 $2"},
+      {"([0-9])-", "$1 - "}};
+  static const Rules categories = {
+      {R"((\P{N})(\p{P}))", "$1 $2 "}, {R"((\p{P})(\P{N}))", " $1 $2"}, {R"(\p{S})", " $0 "}};
+  // Trimmed first: blanks are Chinese too, and a blank before a full stop would split it off. The last two
+  // ranges come from the reference's four-digit escapes of supplementary ranges; they cover general
+  // punctuation, arrows and mathematical operators and change scores.
+  static const Rules chinese = {
+      {R"(\A[)" + kSpaces + "]+", ""},
+      {R"([\u3400-\u4DB5\u4E00-\u9FA5\u9FA6-\u9FBB\uF900-\uFA2D\uFA30-\uFA6A\uFA70-\uFAD9)"
+       R"(\uFF00-\uFFEF\u2E80-\u2EFF\u3000-\u303F\u31C0-\u31EF\u2F00-\u2FDF\u2FF0-\u2FFF)"
+       R"(\u3100-\u312F\u31A0-\u31BF\uFE10-\uFE1F\uFE30-\uFE4F\u2600-\u26FF\u2700-\u27BF)"
+       R"(\u3200-\u32FF\u3300-\u33FF\u2001-\u2A6D\u2F81-\u2FA1])",
+       " $0 "}};
+  static const Rules characters = {{R"((?s)(?!\A).)", " $0"}};
+  static const Rules join = {{"[" + kSpaces + "]+", " "}, {R"(\A | \z)", ""}};
+  static const std::map<std::string, std::vector<const Rules*>> tokenizers = {
+      {"13a", {&entities, &punctuation, &join}},
+      {"intl", {&categories, &join}},
+      {"zh", {&chinese, &punctuation, &join}},
+      {"char", {&characters}},
+      {"none", {}}};
+  const auto found = tokenizers.find(name);
+  user_check(found != tokenizers.end(),
+             concat("BLEU tokenizer '", name, "' is not one of 13a, intl, zh, char, none"));
+  return found->second;
+}
+
+// Sum of counts(hypothesis, its references) over a corpus.
+template <class Counts>
+NgramTotals sum_segments(const Lines& hypotheses, const std::vector<Lines>& references,
+                         const Counts& counts) {
+  user_check(hypotheses.size() == references.size(),
+             concat("cannot score ", hypotheses.size(), " hypotheses with ", references.size(),
+                    " references"));
+  NgramTotals sum;
+  for (size_t i = 0; i < hypotheses.size(); ++i) {
+    const NgramTotals more = counts(hypotheses[i], references[i]);
+    sum.resize(more.size());
+    for (size_t n = 0; n < more.size(); ++n) {
+      sum[n].hypothesis += more[n].hypothesis;
+      sum[n].reference += more[n].reference;
+      sum[n].match += more[n].match;
+    }
+  }
+  return sum;
+}
+
 double smoothing_value(const BleuOptions& options) {
   return options.smooth_value.value_or(options.smooth == "floor" ? 0.1 : 1.0);
 }
 
+double chrf_score(const NgramTotals& counts) {
+  constexpr double kBeta2 = 4;
+  double precision = 0, recall = 0, orders = 0;  // means over the orders that both sides have
+  for (const OrderTotals& order : counts) {
+    if (order.hypothesis == 0 || order.reference == 0) continue;
+    precision += order.match / order.hypothesis;
+    recall += order.match / order.reference;
+    orders += 1;
+  }
+  if (precision + recall == 0) return 0;
+  precision /= orders;
+  recall /= orders;
+  return 100 * (1 + kBeta2) * precision * recall / (kBeta2 * precision + recall);
+}
+
+NgramTotals chrf_counts(const std::string& hypothesis, const Lines& references,
+                        const ChrfOptions& options) {
+  check(!references.empty(), "chrF of a segment without a reference");
+  static const Rules characters = {{"(?s).", "$0 "}};
+  // A word, a run of S, loses one ASCII punctuation mark P at its end, or else at its start: "(hi)" gives
+  // "(hi" and ")".
+  static const std::string S = "[^" + kSpaces + "]", P = R"([!-/:-@\[-`\{-~])";
+  static const Rules words = {
+      {"(?<!" + S + ")(?:(" + S + "+)(" + P + ")(?!" + S + ")|(" + P + ")(" + S + "+))",
+       "$1$3 $2$4"}};
+  const auto matches = [&](const std::string& reference, const Rules& rules, size_t orders) {
+    return count_matches(rewrite(hypothesis, rules, options.lower_case),
+                         {rewrite(reference, rules, options.lower_case)}, orders);
+  };
+  NgramTotals best;
+  double best_score = -1;
+  for (const std::string& reference : references) {  // the one with the highest score counts
+    NgramTotals counts = matches(reference, characters, 6);
+    for (const OrderTotals& order : matches(reference, words, options.word_order))
+      counts.push_back(order);
+    for (OrderTotals& order : counts)
+      if (order.reference == 0) order.hypothesis = 0;
+    const double score = chrf_score(counts);
+    if (score > best_score) best_score = score, best = counts;
+  }
+  return best;
+}
+
 }  // namespace
 
-NgramTotals bleu_counts(const std::string& hypothesis, const References& references,
-                        const BleuOptions& options) {
-  WordNumbers numbers;
-  const auto tokens = [&](const std::string& line) {
-    return number_words(split_white_space(decode_utf8(bleu_tokenize(line, options))), numbers);
-  };
-  std::vector<Symbols> reference_tokens;
-  for (const std::string& reference : references) reference_tokens.push_back(tokens(reference));
-  return count_matches(tokens(hypothesis), reference_tokens, 4);
+std::string bleu_tokenize(const std::string& text, const BleuOptions& options) {
+  static const Rules trim = {{"(?<![" + kSpaces + "])[" + kSpaces + R"(]+\z)", ""}};
+  std::string line = rewrite(text, trim, options.lower_case);
+  for (const Rules* rules : tokenizer_rules(options.tokenizer)) line = rewrite(line, *rules);
+  return line;
 }
 
-NgramTotals piece_bleu_counts(std::span<const int32_t> hypothesis,
-                              std::span<const int32_t> reference, int32_t pad, int32_t eos,
-                              int32_t unk) {
-  const auto symbols = [&](std::span<const int32_t> ids) {
-    while (!ids.empty() && ids.front() == pad) ids = ids.subspan(1);
-    while (!ids.empty() && (ids.back() == pad || ids.back() == eos))
-      ids = ids.first(ids.size() - 1);
-    return Symbols(ids.begin(), ids.end());
-  };
-  Symbols expected = symbols(reference);
-  constexpr char32_t kNoMatch = 0xFFFFFFFF;
-  std::replace(expected.begin(), expected.end(), static_cast<char32_t>(unk), kNoMatch);
-  return count_matches(symbols(hypothesis), {expected}, 4);
-}
-
-BleuScore bleu_score(const NgramTotals& counts, const BleuOptions& options) {
+BleuScore corpus_bleu(const Lines& hypotheses, const std::vector<Lines>& references,
+                      const BleuOptions& options) {
   const std::string& smooth = options.smooth;
   user_check(smooth == "exp" || smooth == "floor" || smooth == "add-k" || smooth == "none",
              concat("BLEU smoothing '", smooth, "' is not one of exp, floor, add-k, none"));
+  const auto count = [&](const std::string& hypothesis, Lines of_segment) {
+    for (std::string& line : of_segment) line = bleu_tokenize(line, options);
+    return count_matches(bleu_tokenize(hypothesis, options), of_segment, 4);
+  };
+  const NgramTotals counts = sum_segments(hypotheses, references, count);
   BleuScore out;
   if (counts.empty()) return out;
-  out.hyp_len = counts[0].hypothesis, out.ref_len = counts[0].reference;
-  const auto c = static_cast<double>(out.hyp_len), r = static_cast<double>(out.ref_len);
+  const double c = counts[0].hypothesis, r = counts[0].reference;  // lengths
+  out.hyp_len = int64_t(c);
+  out.ref_len = int64_t(r);
   out.brevity_penalty = c >= r ? 1 : c > 0 ? std::exp(1 - r / c) : 0;
   for (size_t n = 0; n < 4; ++n) {
-    out.match[n] = static_cast<double>(counts[n].match);
-    out.total[n] = static_cast<double>(counts[n].hypothesis);
+    out.match[n] = counts[n].match;
+    out.total[n] = counts[n].hypothesis;
   }
   if (out.match == std::array<double, 4>{}) return out;  // before any smoothing
 
@@ -75,21 +164,13 @@ BleuScore bleu_score(const NgramTotals& counts, const BleuOptions& options) {
   return out;
 }
 
-BleuScore corpus_bleu(const std::vector<std::string>& hypotheses,
-                      const std::vector<References>& references, const BleuOptions& options) {
-  const auto counts = [&](const std::string& hypothesis, const References& of_segment) {
-    return bleu_counts(hypothesis, of_segment, options);
-  };
-  return bleu_score(sum_segments(hypotheses, references, counts), options);
-}
-
 std::string BleuScore::text(const std::string& signature) const {
-  const double ratio =
-      ref_len == 0 ? 0 : static_cast<double>(hyp_len) / static_cast<double>(ref_len);
-  return concat("BLEU", signature.empty() ? "" : "|", signature, " = ", fixed(score, 2), " ",
-                fixed(precisions[0], 1), "/", fixed(precisions[1], 1), "/", fixed(precisions[2], 1),
-                "/", fixed(precisions[3], 1), " (BP = ", fixed(brevity_penalty, 3),
-                " ratio = ", fixed(ratio, 3), " hyp_len = ", hyp_len, " ref_len = ", ref_len, ")");
+  const double ratio = ref_len == 0 ? 0 : double(hyp_len) / double(ref_len);
+  std::string each;
+  for (double precision : precisions) each += (each.empty() ? "" : "/") + fixed(precision, 1);
+  return concat("BLEU", signature.empty() ? "" : "|", signature, " = ", fixed(score, 2), " ", each,
+                " (BP = ", fixed(brevity_penalty, 3), " ratio = ", fixed(ratio, 3),
+                " hyp_len = ", hyp_len, " ref_len = ", ref_len, ")");
 }
 
 std::string bleu_signature(const BleuOptions& options) {
@@ -97,8 +178,27 @@ std::string bleu_signature(const BleuOptions& options) {
   return concat("nrefs:1|case:", options.lower_case ? "lc" : "mixed",
                 "|eff:", options.effective_order ? "yes" : "no", "|tok:", options.tokenizer,
                 "|smooth:", options.smooth,
-                valued ? concat("[", fixed(smoothing_value(options), 2), "]") : "",
+                valued ? "[" + fixed(smoothing_value(options), 2) + "]" : "",
                 "|version:switchyard-", project_version());
+}
+
+double corpus_chrf(const Lines& hypotheses, const std::vector<Lines>& references,
+                   const ChrfOptions& options) {
+  const auto count = [&](const std::string& hypothesis, const Lines& of_segment) {
+    return chrf_counts(hypothesis, of_segment, options);
+  };
+  return chrf_score(sum_segments(hypotheses, references, count));
+}
+
+std::string chrf_signature(const ChrfOptions& options) {
+  return concat("nrefs:1|case:", options.lower_case ? "lc" : "mixed",
+                "|eff:yes|nc:6|nw:", options.word_order, "|space:no|version:switchyard-",
+                project_version());
+}
+
+std::string chrf_text(double score, const ChrfOptions& options, const std::string& signature) {
+  return concat("chrF2", std::string(options.word_order, '+'), signature.empty() ? "" : "|",
+                signature, " = ", fixed(score, 2));
 }
 
 }  // namespace switchyard

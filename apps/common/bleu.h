@@ -1,20 +1,21 @@
-// BLEU as sacreBLEU 2.6.0 computes it (specs/bleu.md): prepare, tokenise, count n-grams of 1..4 tokens,
-// BLEU = BP * exp(mean of ln precisions). Also BLEU over token ids (specs/hmoe.md 4.5).
+// BLEU and chrF as sacreBLEU 2.6.0 computes them (specs/bleu.md). A corpus is a list of hypotheses and, for
+// each, its references.
+//   BLEU = BP * exp(mean of ln precisions) of n-grams of 1..4 tokens
+//   chrF = F score, recall weighted beta^2 = 4, of n-grams of 1..6 characters and, for chrF++, 1..2 words
 #pragma once
 #include <array>
 #include <optional>
-#include <span>
 
-#include "apps/common/score_text.h"
+#include "apps/common/ngrams.h"
 
 namespace switchyard {
 
 struct BleuOptions {
   std::string tokenizer = "13a";  // 13a, intl, zh, char, none
   bool lower_case = false;
-  std::string smooth = "exp";          // exp, floor, add-k, none
-  std::optional<double> smooth_value;  // floor 0.1, add-k 1
-  bool effective_order = false;        // the usual choice for single sentences
+  std::string smooth = "exp";                         // exp, floor, add-k, none
+  std::optional<double> smooth_value = std::nullopt;  // floor 0.1, add-k 1
+  bool effective_order = false;                       // the usual choice for single sentences
 };
 
 struct BleuScore {
@@ -27,20 +28,20 @@ struct BleuScore {
 
 // The line after the tokeniser, before it is split into tokens.
 std::string bleu_tokenize(const std::string& line, const BleuOptions& options);
-// Lengths of hypothesis and nearest reference are the n-gram totals of order 1.
-NgramTotals bleu_counts(const std::string& hypothesis, const References& references,
-                        const BleuOptions& options);
-BleuScore bleu_score(const NgramTotals& counts, const BleuOptions& options);
-BleuScore corpus_bleu(const std::vector<std::string>& hypotheses,
-                      const std::vector<References>& references, const BleuOptions& options);
-
-// Ids as in hmoe.md 4.5: end tokens and padding are trimmed at the ends, <unk> never matches. Score with
-// smooth = "none".
-NgramTotals piece_bleu_counts(std::span<const int32_t> hypothesis,
-                              std::span<const int32_t> reference, int32_t pad, int32_t eos,
-                              int32_t unk);
-
+BleuScore corpus_bleu(const Lines& hypotheses, const std::vector<Lines>& references,
+                      const BleuOptions& options);
 // "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:switchyard-0.1"
 std::string bleu_signature(const BleuOptions& options);
+
+struct ChrfOptions {
+  size_t word_order = 0;  // 2 = chrF2++
+  bool lower_case = false;
+};
+
+double corpus_chrf(const Lines& hypotheses, const std::vector<Lines>& references,
+                   const ChrfOptions& options);
+std::string chrf_signature(const ChrfOptions& options);
+// "chrF2++ = 66.81"; with a signature "chrF2++|<signature> = 66.81"
+std::string chrf_text(double score, const ChrfOptions& options, const std::string& signature = "");
 
 }  // namespace switchyard

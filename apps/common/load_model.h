@@ -12,7 +12,7 @@ struct StoredRun {
 // path: a step folder, or a run (its best checkpoint, else its last). Verifies all files; UserError.
 StoredRun open_stored_run(const std::string& path);
 
-// This rank's share of the model, with the stored parameters. Collective by way of the mesh.
-std::unique_ptr<Transformer> load_model(const StoredRun& run, const dist::Mesh& mesh);
+// This rank's share of the model, with the stored parameters. Collective.
+std::unique_ptr<Transformer> load_model(const StoredRun& run, const dist::Comm& world);
 
 }  // namespace switchyard

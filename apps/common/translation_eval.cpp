@@ -1,18 +1,15 @@
 #include "apps/common/translation_eval.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "apps/common/bleu.h"
-#include "apps/common/chrf.h"
 
 namespace switchyard {
 
-std::vector<Translation> translate_batches(Transformer& model, const TranslationSource& source,
-                                           const EvalBatches& batches,
-                                           const GenerateOptions& options,
-                                           const dist::Comm& world) {
-  nlohmann::json mine = nlohmann::json::array();
+Translations translate_batches(Transformer& model, const TranslationSource& source,
+                               const EvalBatches& batches, const GenerateOptions& options,
+                               const dist::Comm& world) {
+  Translations mine, all;
   for (int64_t i = 0; i < batches.size(); ++i) {
     const TranslationBatch batch = batches[i];
     std::vector<int64_t> first;
@@ -24,47 +21,48 @@ std::vector<Translation> translate_batches(Transformer& model, const Translation
     const auto found = generate(model, batch.source, first, options, ctx,
                                 [&](bool active) { return world.max(active) > 0; });
     for (size_t b = 0; b < found.size(); ++b) {
-      const Hypothesis& h = found[b].front();
-      mine.push_back(
-          {batch.ids[b], h.score, std::vector<int64_t>(h.tokens.begin() + 1, h.tokens.end() - 1)});
+      const std::vector<int64_t>& tokens = found[b].front().tokens;
+      mine[batch.ids[b]].assign(tokens.begin() + 1, tokens.end() - 1);
     }
   }
-  std::vector<Translation> all;
-  for (const std::string& text : world.all_gather_bytes(mine.dump()))
-    for (const auto& t : nlohmann::json::parse(text)) all.push_back({t[0], t[2], t[1]});
-  std::sort(all.begin(), all.end(),
-            [](const Translation& a, const Translation& b) { return a.id < b.id; });
+  for (const std::string& text : world.all_gather_bytes(nlohmann::json(mine).dump()))
+    all.merge(nlohmann::json::parse(text).get<Translations>());
   return all;
 }
 
 DirectionScores score_direction(const TranslationSource& source, Split split, int32_t direction,
-                                const std::vector<Translation>& translations,
-                                const std::string& tokenizer) {
+                                const Translations& translations, const std::string& tokenizer) {
   DirectionScores s;
-  std::vector<References> references;
-  NgramTotals pieces;
+  auto &hyp = s.texts["hyp"], &ref = s.texts["ref"], &src = s.texts["src"];
+  Lines pieces;
+  std::vector<Lines> references, piece_references;
   const Sentences& from = source.source(split, direction);
   const Sentences& to = source.target(split, direction);
-  for (const Translation& t : translations) {
-    s.hypotheses.push_back(source.tokenizer().decode(t.pieces));
-    s.sources.push_back(from.text[size_t(t.id)]);
-    s.references.push_back(to.text[size_t(t.id)]);
-    references.push_back({s.references.back()});
-    pieces += piece_bleu_counts(t.pieces, to[t.id], kPad, kEos, kUnk);
+  for (const auto& [id, translation] : translations) {
+    hyp.push_back(source.tokenizer().decode(translation));
+    ref.push_back(to.text[size_t(id)]);
+    src.push_back(from.text[size_t(id)]);
+    references.push_back({ref.back()});
+    pieces.push_back(piece_line(translation, false));
+    piece_references.push_back({piece_line(to[id], true)});
   }
-  BleuOptions bleu, piece;
-  bleu.tokenizer = tokenizer;
-  piece.smooth = "none";
+  const BleuOptions bleu{.tokenizer = tokenizer}, plain{.tokenizer = "none", .smooth = "none"};
   const ChrfOptions chrf;
-  const BleuScore score = corpus_bleu(s.hypotheses, references, bleu);
-  s.bleu = score.score;
-  s.chrf = corpus_chrf(s.hypotheses, references, chrf);
-  s.piece_bleu = bleu_score(pieces, piece).score;
-  s.copy_bleu = corpus_bleu(s.sources, references, bleu).score;
-  s.copy_chrf = corpus_chrf(s.sources, references, chrf);
-  s.lines = {score.text(bleu_signature(bleu)), chrf_text(s.chrf, chrf, chrf_signature(chrf)),
-             concat("piece ", bleu_score(pieces, piece).text())};
+  const BleuScore score = corpus_bleu(hyp, references, bleu);
+  s.scores = {{"BLEU", score.score},
+              {"chrF2", corpus_chrf(hyp, references, chrf)},
+              {"copy BLEU", corpus_bleu(src, references, bleu).score},
+              {"copy chrF2", corpus_chrf(src, references, chrf)}};
+  s.lines = {{"sacrebleu", score.text(bleu_signature(bleu))},
+             {"chrf", chrf_text(s.scores["chrF2"], chrf, chrf_signature(chrf))},
+             {"bleu-pieces", "piece " + corpus_bleu(pieces, piece_references, plain).text()}};
   return s;
+}
+
+std::string piece_line(std::span<const int32_t> pieces, bool reference) {
+  std::string line;
+  for (int32_t id : pieces) line += (reference && id == kUnk ? "<unk>" : std::to_string(id)) + " ";
+  return line;
 }
 
 }  // namespace switchyard

@@ -16,26 +16,20 @@ LossParts translation_loss(Transformer& model, const TranslationBatch& batch,
 ValidResult evaluate_loss(Transformer& model, const EvalBatches& batches,
                           const CriterionOptions& options, const dist::Comm& world) {
   NoGrad no_grad;
-  ValidResult r;
-  std::vector<double> sums(3);
+  ForwardContext ctx;  // one for all batches: statistics add up in it
+  ctx.rank = world.rank();
+  Tensor sums = Tensor::zeros({3}, DType::F64);
+  double* s = sums.data<double>();
   for (int64_t i = 0; i < batches.size(); ++i) {
-    ForwardContext ctx;
-    ctx.rank = world.rank();
     ctx.micro_batch = i;
+    ctx.losses.clear();
     const LossParts parts = translation_loss(model, batches[i], options, ctx);
-    sums[0] += parts.loss.data().numel() ? parts.loss.data().to(DType::F64).data<double>()[0] : 0;
-    sums[1] += parts.nll, sums[2] += double(parts.tokens);
-    for (const auto& [name, values] : ctx.statistics) {
-      std::vector<double>& total = r.statistics[name];
-      if (total.size() < values.size()) total.resize(values.size());
-      for (size_t k = 0; k < values.size(); ++k) total[k] += values[k];
-    }
+    s[0] += value_of(parts.loss.data());
+    s[1] += parts.nll;
+    s[2] += double(parts.tokens);
   }
-  Tensor t = Tensor::of(sums);
-  world.all_reduce(t);
-  r.loss_sum = t.data<double>()[0], r.nll_sum = t.data<double>()[1];
-  r.targets = int64_t(t.data<double>()[2]);
-  return r;
+  world.all_reduce(sums);
+  return {s[0], s[1], int64_t(s[2]), std::move(ctx.statistics)};
 }
 
 TranslationTask::TranslationTask(std::shared_ptr<const TranslationSource> source,

@@ -4,7 +4,6 @@
 
 #include "autograd/ops.h"
 #include "moe/balance.h"
-#include "moe/stats.h"
 
 namespace switchyard::moe {
 

@@ -1,7 +1,8 @@
 #include "moe/methods/hmoe_config.h"
 
 #include <algorithm>
-#include <charconv>
+#include <numeric>
+#include <sstream>
 
 #include "dist/mesh.h"
 
@@ -31,20 +32,16 @@ std::vector<int64_t> HmoeConfig::strata() const {
     return std::vector<int64_t>(L, moe_expert_count / L);
   }
   std::vector<int64_t> sizes;
-  int64_t sum = 0;
   std::istringstream in(hmoe_dynamic + ",");  // a closing comma opens one more part
   for (std::string part; std::getline(in, part, ',');) {
-    int size = 0;
-    const char* end = part.data() + part.size();
-    const auto [stop, error] = std::from_chars(part.data(), end, size);
-    user_check(error == std::errc() && stop == end && size >= 1,
-               concat("--hmoe-dynamic ", hmoe_dynamic, ": '", part,
-                      "' is not a number of experts of at least 1"));
-    sizes.push_back(size);
-    sum += size;
+    const bool number = part.size() <= 9 && part.find_first_not_of("0123456789") == part.npos;
+    sizes.push_back(number && !part.empty() ? std::stoi(part) : 0);
+    user_check(sizes.back() >= 1, concat("--hmoe-dynamic ", hmoe_dynamic, ": '", part,
+                                         "' is not a number of experts of at least 1"));
   }
   user_check(int(sizes.size()) == L, concat("--hmoe-dynamic ", hmoe_dynamic, " names ",
                                             sizes.size(), " strata, but --hmoe-layer is ", L));
+  const int64_t sum = std::accumulate(sizes.begin(), sizes.end(), int64_t(0));
   user_check(sum == moe_expert_count, concat("--hmoe-dynamic ", hmoe_dynamic, " sums to ", sum,
                                              ", but --moe-expert-count is ", moe_expert_count));
   return sizes;
@@ -66,51 +63,36 @@ CapacityRule HmoeConfig::capacity_rule(int64_t max_positions) const {
 }
 
 void validate(const HmoeConfig& c, int ranks) {
-  const std::pair<const char*, double> later[] = {
-      {"moe-eom", c.moe_eom},
-      {"moe-fom", c.moe_fom},
-      {"moe-local-drop", c.moe_local_drop},
-      {"moe-cmr", c.moe_cmr},
-      {"use-moe-pad-mask", c.use_moe_pad_mask},
-      {"moe-expert-ffn-dim", c.moe_expert_ffn_dim},
-      {"alternate-ffn-embed-dim", c.alternate_ffn_embed_dim}};
-  for (const auto& [option, value] : later)
-    user_check(value == 0, concat("--", option, " ", value, " is not built yet; leave it at 0"));
   if (c.moe_type == "dense") return;
-  user_check(c.moe_type == "base",
-             concat("--moe-type ", c.moe_type, " is not built yet; use base or dense"));
-  user_check(c.moe_normalize_expert_grad == "world_size",
-             concat("--moe-normalize-expert-grad ", c.moe_normalize_expert_grad,
-                    " is not built yet; use world_size"));
-
+  const int lowest_freq = std::min({c.moe_freq, c.encoder_moe_freq, c.decoder_moe_freq});
+  const double factor = c.moe_capacity_factor.value_or(1);
+  const double fraction = c.moe_eval_capacity_token_fraction;
   const auto expect = [](bool ok, const char* option, auto value, const std::string& expected) {
     user_check(ok, concat("--", option, " is ", value, ", expected ", expected));
   };
   expect(c.moe_expert_count >= 1, "moe-expert-count", c.moe_expert_count, "at least 1");
   expect(c.hmoe_layer >= 0 && c.hmoe_layer <= c.moe_expert_count, "hmoe-layer", c.hmoe_layer,
          concat("0 (vanilla MoE) to --moe-expert-count ", c.moe_expert_count));
-  for (int every : {c.moe_freq, c.encoder_moe_freq, c.decoder_moe_freq})
-    expect(every >= 0, "moe-freq", every, "0 (no experts) or more");
-  const double factor = c.moe_capacity_factor.value_or(1);
+  expect(lowest_freq >= 0, "moe-freq", lowest_freq, "0 (no experts) or more");
   expect(factor > 0, "moe-capacity-factor", factor, "above 0");
-  const double fraction = c.moe_eval_capacity_token_fraction;
   expect(fraction <= 1, "moe-eval-capacity-token-fraction", fraction,
          "at most 1 (<= 0: as in training)");
   expect(c.moe_gate_loss_wt >= 0, "moe-gate-loss-wt", c.moe_gate_loss_wt, "0 or more");
-
-  user_check(c.hmoe_layer > 0 || c.hmoe_dynamic.empty(),
-             concat("--hmoe-dynamic ", c.hmoe_dynamic,
-                    " needs strata, but --hmoe-layer is 0: give the number of strata"));
   c.strata();
   dist::expert_layout(c.moe_expert_count, ranks);
-  user_check(!c.moe_batch_prioritized_routing || c.hmoe_layer == 0,
-             "--moe-batch-prioritized-routing works with vanilla MoE only: set --hmoe-layer 0");
-  user_check(!c.moe_top1_expert || !c.moe_batch_prioritized_routing,
-             "--moe-batch-prioritized-routing needs two choices: drop --moe-top1-expert");
-  user_check(!c.moe_top1_expert || !c.moe_normalize_gate_prob_before_dropping,
-             "--moe-normalize-gate-prob-before-dropping needs two choices: drop --moe-top1-expert");
-  user_check(!c.moe_eval_capacity_max_seqlen || fraction > 0,
-             "--moe-eval-capacity-max-seqlen needs --moe-eval-capacity-token-fraction above 0");
+
+  const std::pair<bool, const char*> conflicts[] = {
+      {c.hmoe_layer == 0 && !c.hmoe_dynamic.empty(),
+       "--hmoe-dynamic needs strata, but --hmoe-layer is 0: give the number of strata"},
+      {c.hmoe_layer > 0 && c.moe_batch_prioritized_routing,
+       "--moe-batch-prioritized-routing works with vanilla MoE only: set --hmoe-layer 0"},
+      {c.moe_top1_expert && c.moe_batch_prioritized_routing,
+       "--moe-batch-prioritized-routing needs two choices: drop --moe-top1-expert"},
+      {c.moe_top1_expert && c.moe_normalize_gate_prob_before_dropping,
+       "--moe-normalize-gate-prob-before-dropping needs two choices: drop --moe-top1-expert"},
+      {c.moe_eval_capacity_max_seqlen && fraction <= 0,
+       "--moe-eval-capacity-max-seqlen needs --moe-eval-capacity-token-fraction above 0"}};
+  for (const auto& [found, message] : conflicts) user_check(!found, message);
 }
 
 }  // namespace switchyard::moe

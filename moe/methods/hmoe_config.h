@@ -26,16 +26,12 @@ struct HmoeConfig {
   bool moe_eval_capacity_max_seqlen = false;
   std::string moe_normalize_expert_grad = "world_size";
   std::string moe_exchange = "rows";
-  // Of the reference; not built: validate() takes their neutral value only, which the run scripts pass.
-  double moe_eom = 0, moe_fom = 0, moe_local_drop = 0;
-  bool moe_cmr = false, use_moe_pad_mask = false;
-  int moe_expert_ffn_dim = 0, alternate_ffn_embed_dim = 0;
+  std::string not_built = "0";  // options of the reference, see below
 
   template <class V>
   void visit(V&& v) {
     v.group("Mixture of experts");
-    v(moe_type, "moe-type", "base: MoE or HMoE; dense: no experts",
-      {"base", "dense", "eom", "cmr", "eom-cmr"});
+    v(moe_type, "moe-type", "base: MoE or HMoE; dense: no experts", {"base", "dense"});
     v(moe_expert_count, "moe-expert-count", "experts of a block, all strata and ranks together");
     v(hmoe_layer, "hmoe-layer", "strata; 0 = vanilla MoE");
     v(hmoe_dynamic, "hmoe-dynamic", "experts of each stratum, e.g. 4,4,8; empty = equal");
@@ -65,16 +61,13 @@ struct HmoeConfig {
     v(moe_eval_capacity_max_seqlen, "moe-eval-capacity-max-seqlen",
       "evaluation: the share is of sentences x largest length");
     v(moe_normalize_expert_grad, "moe-normalize-expert-grad", "scaling of expert gradients",
-      {"world_size", "sqrt_world_size"});
+      {"world_size"});
     v(moe_exchange, "moe-exchange",
       "rows: only real rows travel; padded: all slots, as the reference", {"rows", "padded"});
-    v(moe_eom, "moe-eom", "rate of expert output masking; 0 = none: it is not built yet");
-    v(moe_fom, "moe-fom", "rate of final output masking; 0 = none: it is not built yet");
-    v(moe_local_drop, "moe-local-drop", "rate of local rounds; 0 = none: they are not built");
-    v(moe_cmr, "moe-cmr", "conditional routing; 0: it is not built yet");
-    v(use_moe_pad_mask, "use-moe-pad-mask", "0 = padding is routed like tokens: no mask yet");
-    v(moe_expert_ffn_dim, "moe-expert-ffn-dim", "0 = encoder-, decoder-ffn-embed-dim");
-    v(alternate_ffn_embed_dim, "alternate-ffn-embed-dim", "0 = no other layers");
+    for (const char* name : {"moe-eom", "moe-fom", "moe-local-drop", "moe-cmr", "use-moe-pad-mask",
+                             "moe-expert-ffn-dim", "alternate-ffn-embed-dim"})
+      v(not_built, name, "not built: only the neutral value, which the reference's scripts pass",
+        {"0", "0.0", "false"});
     for (const char* name : {"cmr-gate-drop", "cmr-gate-loss-wt", "cmr-gate-loss-p", "moe-cmr-xgpu",
                              "cmr-log-lang-gates"})
       v.accepted(name, "an option of conditional routing, which is not built yet");

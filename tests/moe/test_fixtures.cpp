@@ -6,7 +6,6 @@
 
 #include "dist/runtime.h"
 #include "moe/balance.h"
-#include "moe/stats.h"
 #include "nn/loss.h"
 #include "tests/moe/block_fixture.h"
 

@@ -190,13 +190,8 @@ TEST(Hmoe, RefusesWhatCannotWork) {
   refused(
       [](HmoeConfig& c) { c.moe_top1_expert = c.moe_normalize_gate_prob_before_dropping = true; },
       1, "top1");
-  refused([](HmoeConfig& c) { c.moe_type = "cmr"; }, 1, "--moe-type cmr");
   refused([](HmoeConfig& c) { c.moe_capacity_factor = 0; }, 1, "moe-capacity-factor");
   refused([](HmoeConfig& c) { c.moe_eval_capacity_token_fraction = NAN; }, 1, "token-fraction");
-  refused([](HmoeConfig& c) { c.moe_normalize_expert_grad = "sqrt_world_size"; }, 1,
-          "sqrt_world_size");
-  refused([](HmoeConfig& c) { c.moe_eom = 0.1; }, 1, "--moe-eom 0.1");
-  refused([](HmoeConfig& c) { c.use_moe_pad_mask = true; }, 1, "--use-moe-pad-mask 1");
 }
 
 TEST(Hmoe, WhichLayersHaveExperts) {
