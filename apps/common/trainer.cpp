@@ -101,6 +101,7 @@ bool Trainer::step() {
   ++update;
   if (sums["shards_done"] == runtime.world.size()) report(writer->finish());
 
+  sums["updates"] = 1;
   sums["gnorm"] = mean_norm;
   sums["seconds"] = now() - started;
   sums["data_seconds"] = data_seconds;
