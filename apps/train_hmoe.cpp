@@ -2,7 +2,6 @@
 // Source: specs of HMoE, sections 2-4. Without --data it trains a built-in synthetic task.
 #include <algorithm>
 
-#include "apps/common/banner.h"
 #include "apps/common/hmoe_app.h"
 #include "apps/common/run_folder.h"
 #include "apps/common/trainer.h"

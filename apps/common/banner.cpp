@@ -1,4 +1,5 @@
-#include "apps/common/banner.h"
+// What a run says about itself before its first update.
+#include "apps/common/hmoe_app.h"
 
 #include <unistd.h>
 

@@ -109,7 +109,7 @@ ParseResult parse_flags(const OptionList& list, const std::vector<std::string>& 
   for (const auto& [name, words] : presets) preset_names.push_back(name);
   OptionList all;
   all.group("General");
-  all(help, "help", "print this text");
+  all(help, "help", "print this text; also -h");
   all(version, "version", "print version and build");
   all(config, "config", "options from a config.toml");
   if (!presets.empty()) all(preset, "preset", "options to start from", preset_names);

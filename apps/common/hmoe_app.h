@@ -53,4 +53,11 @@ dist::Mesh make_hmoe_mesh(const HmoeAppConfig& config, const dist::Comm& world);
 std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config, int64_t vocabulary,
                                              const dist::Mesh& mesh);
 
+// What a run says about itself before its first update: layout, parameters, memory, data, seed. Rank 0 prints to
+// standard output; collective. UserError when the ranks of a node need more memory for parameters, gradients and
+// optimizer than the machine has.
+void print_banner(const HmoeAppConfig& config, const TranslationSource& source, Transformer& model,
+                  const dist::Mesh& mesh, const dist::Runtime& runtime,
+                  const std::vector<std::string>& notes);  // banner.cpp
+
 }  // namespace switchyard

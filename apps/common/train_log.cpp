@@ -35,7 +35,8 @@ void add_losses(json& record, const Sums& sums) {
     if (name.ends_with("loss")) record[name] = sum / n;
   const double nll = sums.at("nll_loss") / n / std::numbers::ln2;
   record["loss"] = sums.at("loss") / n / std::numbers::ln2;
-  record["nll_loss"] = nll, record["ppl"] = std::exp2(nll);
+  record["nll_loss"] = nll;
+  record["ppl"] = std::exp2(nll);
 }
 
 double mib(int64_t bytes) { return double(bytes) / (1 << 20); }
@@ -75,7 +76,6 @@ void TrainLog::add_statistics(const Statistics& s) { add(statistics_, s); }
 
 void TrainLog::add_update(const Sums& sums) {
   for (const auto& [name, value] : sums) sums_[name] += value;
-  ++updates_;
   if (line_)
     line_->update(sums.at("loss") / std::max(1.0, sums.at("tokens")) / std::numbers::ln2,
                   sums.at("tokens") / sums.at("seconds"));
@@ -93,18 +93,22 @@ void TrainLog::write_train(json r) {
   r["communication"] = sum_over_ranks(traffic(runtime_.world.meter()));
   r["peak_mib"] = mib(runtime_.world.max(allocator_stats().peak_bytes));
   add_losses(r, sums_);
-  const double updates = double(updates_), tokens = sums_["tokens"], seconds = sums_["seconds"];
+  const double updates = sums_["updates"], tokens = sums_["tokens"], seconds = sums_["seconds"];
   const double data = sums_["data_seconds"], comm = sums_["comm_seconds"];
-  r["gnorm"] = sums_["gnorm"] / updates;
-  r["tokens"] = tokens, r["sentences"] = sums_["sentences"];
-  r["tokens_per_update"] = tokens / updates, r["tokens_per_second"] = tokens / seconds;
-  r["ms"] = {{"step", 1e3 * seconds / updates},
-             {"compute", 1e3 * (seconds - data - comm) / updates},
-             {"communication", 1e3 * comm / updates},
-             {"data", 1e3 * data / updates}};
+  r.update({{"gnorm", sums_["gnorm"] / updates},
+            {"tokens", tokens},
+            {"sentences", sums_["sentences"]},
+            {"tokens_per_update", tokens / updates},
+            {"tokens_per_second", tokens / seconds},
+            {"ms",
+             {{"step", 1e3 * seconds / updates},
+              {"compute", 1e3 * (seconds - data - comm) / updates},
+              {"communication", 1e3 * comm / updates},
+              {"data", 1e3 * data / updates}}}});
   if (log_) r["process"] = process_usage();
   write(r);
-  statistics_ = json::object(), sums_.clear(), updates_ = 0;
+  statistics_ = json::object();
+  sums_.clear();
   runtime_.world.meter().reset();
 }
 

@@ -17,7 +17,8 @@ class TrainLog {
   TrainLog(dist::Runtime& runtime, const std::string& folder, int64_t update, int64_t max_update,
            bool progress);
   void add_statistics(const Statistics& s);  // of one micro-batch of this rank
-  // One update: the sums over ranks, and this rank's "seconds", "data_seconds", "comm_seconds", "gnorm".
+  // Of one update: the sums over ranks; and "updates" (1), "gnorm", and this rank's "seconds", "data_seconds",
+  // "comm_seconds".
   void add_update(const Sums& sums);
   // Both collective; `record` opens with kind, update and what else the trainer has to say.
   void write_train(nlohmann::json record);
@@ -33,7 +34,6 @@ class TrainLog {
   // since the last record
   nlohmann::json statistics_ = nlohmann::json::object();
   Sums sums_;
-  int64_t updates_ = 0;
 };
 
 }  // namespace switchyard

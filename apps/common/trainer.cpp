@@ -99,6 +99,7 @@ bool Trainer::step() {
   ++update;
   if (sums["shards_done"] == runtime.world.size()) finish_save(false);
 
+  sums["updates"] = 1;
   sums["gnorm"] = mean_norm;
   sums["seconds"] = now() - started;
   sums["data_seconds"] = data_seconds;
