@@ -30,12 +30,6 @@ struct InspectConfig {
   }
 };
 
-double norm_of(const Hdf5File& file, const std::string& path) {
-  double sum = 0;
-  for (double x : file.read(path).to(DType::F64).to_vector<double>()) sum += x * x;
-  return std::sqrt(sum);
-}
-
 std::string mib(int64_t bytes) { return fixed(double(bytes) / (1 << 20), 2) + " MiB"; }
 
 void print_parameters(const Hdf5File& model) {
