@@ -50,7 +50,9 @@ struct Embedding : Module {
                           dtype)),
         pad(pad) {}
 
-  Var forward(const Tensor& ids) const { return gather_rows(weight.var, ids, pad); }  // [n] -> [n, d]
+  Var forward(const Tensor& ids) const {
+    return gather_rows(weight.var, ids, pad);
+  }                                                                  // [n] -> [n, d]
   Var project(const Var& x) const { return linear(x, weight.var); }  // [n, d] -> logits [n, V]
   void visit(ParamVisitor& v) override { v("weight", weight); }
 };
