@@ -16,7 +16,7 @@ using Source = std::shared_ptr<const TranslationSource>;
 
 // start: the checkpoint to begin with; empty = none
 void train(HmoeAppConfig config, const Source& source, const std::string& start,
-           const std::vector<std::string>& notes, dist::Runtime& runtime) {
+           std::vector<std::string> notes, dist::Runtime& runtime) {
   config.train.ranks_per_node = runtime.topology.ranks_per_node;
   std::unique_ptr<RunFolder> folder;  // made and locked by rank 0; all ranks learn its name
   if (runtime.world.rank() == 0 && !config.train.dry_run)
@@ -29,6 +29,8 @@ void train(HmoeAppConfig config, const Source& source, const std::string& start,
   TranslationTask task(source, config.data, *model, criterion_options(config), runtime,
                        uint64_t(config.train.seed));
   initialize(*model, uint64_t(config.train.seed));
+  for (const auto& [why, sentences] : task.skipped())
+    notes.push_back(concat(sentences, " training sentences are left out: ", why));
   print_banner(config, *source, *model, mesh, runtime, notes);
   if (config.train.dry_run) {
     task.describe_first_batch();

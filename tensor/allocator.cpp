@@ -67,6 +67,8 @@ struct Allocator {
   void give_back(std::byte* block, int64_t bytes) {
     const std::lock_guard lock(mutex);
     stats.live_bytes -= bytes;
+    // Sizes that nobody asks for again pile up where shapes only grow, as in decoding.
+    if (stats.reserved_bytes - stats.live_bytes > 2 * stats.peak_bytes) release_cached();
     cached.emplace_hint(cached.lower_bound(bytes), bytes, block);  // the next of its size to go
   }
 };

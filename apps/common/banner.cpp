@@ -14,6 +14,17 @@ std::string millions(int64_t n) {
   return concat(std::fixed, std::setprecision(2), double(n) / 1e6, " M");
 }
 
+// Parameters that a token meets in one round: all but the experts that it did not choose.
+int64_t active_parameters(const HmoeAppConfig& config, Transformer& model) {
+  int64_t experts = 0;  // of all blocks
+  for (const NamedParam& p : parameters(model))
+    if (p.param->placement == Placement::ExpertSharded)
+      experts += numel_of(p.param->global_shape());
+  const int total = std::max(config.hmoe.moe_expert_count, 1);
+  const int chosen = std::min(config.hmoe.moe_top1_expert ? 1 : 2, total);
+  return parameter_count(model) - experts + experts / total * chosen;
+}
+
 }  // namespace
 
 void print_banner(const HmoeAppConfig& config, const TranslationSource& source, Transformer& model,
@@ -41,6 +52,7 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
     std::cout << "\n";
   }
   std::cout << "parameters  " << millions(parameter_count(model)) << " in all, "
+            << millions(active_parameters(config, model)) << " active for a token in one round, "
             << millions(parameter_count(model, false)) << " on rank 0 (" << (rank_bytes >> 20)
             << " MiB with gradients and optimizer)\n"
             << "data        " << source.origin() << ": " << source.directions().size()

@@ -35,6 +35,7 @@ class TranslationTask : public TrainTask {
   bool evolve(int64_t update) override { return model_.evolve(update); }
   nlohmann::json data_state() const override;
   void set_data_state(const nlohmann::json& state) override;
+  const Counts& skipped() const { return iterator_->skipped(); }  // training sentences left out
   void describe_first_batch();  // of rank 0, on standard output
   int64_t epoch() const override { return iterator_->position().epoch + 1; }
   std::string tokenizer_model() const override { return source_->tokenizer().model(); }
