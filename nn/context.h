@@ -3,6 +3,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,15 @@ struct RowLayout {
   Tensor padding;               // u8 [rows], 1 = padding; undefined = none
 };
 
+// Of a loss that bounds a mean over all blocks: |sum of values / sum of counts - goal|.
+struct Budget {
+  double count, goal;
+};
 struct NamedLoss {
   std::string name;  // "gate"
   double weight;
   Var value;  // [1], unweighted, of this rank
+  std::optional<Budget> budget = {};
 };
 
 // What a method measured in this pass: vectors by name, e.g. "decoder/1/moe/tokens_per_expert". Added up
@@ -80,7 +86,7 @@ struct ForwardContext {
     return path.empty() ? name : path + "/" + name;
   }
   void add_loss(const std::string& name, double weight, const Var& value) {
-    losses.push_back({name, weight, value});
+    losses.push_back({name, weight, value, {}});
   }
   // Adds to statistics[path/name].
   void count(const std::string& name, const std::vector<double>& values);

@@ -106,7 +106,7 @@ double Trainer::synchronized_norm() {
       v.set_grad(zeros_like(v.data()));  // unused in this update: Adam still decays
     grads_[i].grad = v.grad();
   }
-  dist::sync_gradients(mesh_.world, mesh_.replicas, grads_);
+  dist::sync_gradients(mesh_, grads_);
   return dist::gradient_norm(mesh_.expert, grads_);
 }
 

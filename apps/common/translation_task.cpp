@@ -67,8 +67,10 @@ MicroBatch TranslationTask::next(ForwardContext& ctx) {
   m.loss = parts.loss;
   m.loss_sum = parts.loss.data().to(DType::F64).data<double>()[0];
   m.nll_sum = parts.nll;
-  const auto gate = parts.auxiliary.find("gate");
-  m.auxiliary = {gate == parts.auxiliary.end() ? 0.0 : gate->second};
+  for (const std::string& name : options_.auxiliary) {
+    const auto found = parts.auxiliary.find(name);  // a dense model has none
+    m.auxiliary.push_back(found == parts.auxiliary.end() ? 0.0 : found->second);
+  }
   m.targets = parts.tokens, m.sources = batch.source_tokens, m.sentences = batch.sentences;
   return m;
 }

@@ -14,6 +14,7 @@ namespace switchyard {
 struct CriterionOptions {
   double label_smoothing = 0.1;
   bool average_gate_losses = true;  // over blocks; false: sum
+  std::vector<std::string> auxiliary = {"gate"};  // names of the auxiliary losses, for the log
 };
 
 // Forward pass and loss of one batch.
@@ -30,7 +31,11 @@ class TranslationTask : public TrainTask {
                   Transformer& model, CriterionOptions options, dist::Runtime& runtime,
                   uint64_t seed);
   Module& model() override { return model_; }
-  std::vector<std::string> auxiliary_names() const override { return {"gate_loss"}; }
+  std::vector<std::string> auxiliary_names() const override {
+    std::vector<std::string> names;
+    for (const std::string& name : options_.auxiliary) names.push_back(name + "_loss");
+    return names;
+  }
   MicroBatch next(ForwardContext& ctx) override;
   ValidResult validate() override;
   bool evolve(int64_t update) override { return model_.evolve(update); }

@@ -65,23 +65,18 @@ CapacityRule HmoeConfig::capacity_rule(int64_t max_positions) const {
           .eval_positions = moe_eval_capacity_max_seqlen ? max_positions : 0};
 }
 
+CmrOptions HmoeConfig::cmr_options() const {
+  return {.gate_drop = cmr_gate_drop,
+          .loss_weight = cmr_gate_loss_wt.value_or(moe_type.ends_with("cmr") ? 0.01 : 0),
+          .budget = cmr_gate_loss_p,
+          .across_ranks = moe_cmr_xgpu};
+}
+
 void validate(const HmoeConfig& c, int ranks) {
-  const std::pair<const char*, double> later[] = {
-      {"moe-eom", c.moe_eom},
-      {"moe-fom", c.moe_fom},
-      {"moe-local-drop", c.moe_local_drop},
-      {"moe-cmr", c.moe_cmr},
-      {"use-moe-pad-mask", c.use_moe_pad_mask},
-      {"moe-expert-ffn-dim", c.moe_expert_ffn_dim},
-      {"alternate-ffn-embed-dim", c.alternate_ffn_embed_dim}};
-  for (const auto& [option, value] : later)
-    user_check(value == 0, concat("--", option, " ", value, " is not built yet; leave it at 0"));
+  for (const auto& [option, value] : {std::pair{"moe-expert-ffn-dim", c.moe_expert_ffn_dim},
+                                      {"alternate-ffn-embed-dim", c.alternate_ffn_embed_dim}})
+    user_check(value == 0, concat("--", option, " ", value, " is not built; leave it at 0"));
   if (c.moe_type == "dense") return;
-  user_check(c.moe_type == "base",
-             concat("--moe-type ", c.moe_type, " is not built yet; use base or dense"));
-  user_check(c.moe_normalize_expert_grad == "world_size",
-             concat("--moe-normalize-expert-grad ", c.moe_normalize_expert_grad,
-                    " is not built yet; use world_size"));
 
   const auto expect = [](bool ok, const char* option, auto value, const std::string& expected) {
     user_check(ok, concat("--", option, " is ", value, ", expected ", expected));
@@ -97,6 +92,19 @@ void validate(const HmoeConfig& c, int ranks) {
   expect(fraction <= 1, "moe-eval-capacity-token-fraction", fraction,
          "at most 1 (<= 0: as in training)");
   expect(c.moe_gate_loss_wt >= 0, "moe-gate-loss-wt", c.moe_gate_loss_wt, "0 or more");
+  const std::pair<const char*, double> rates[] = {{"moe-eom", c.eom()},
+                                                  {"moe-fom", c.moe_fom},
+                                                  {"moe-local-drop", c.moe_local_drop},
+                                                  {"cmr-gate-drop", c.cmr_gate_drop}};
+  for (const auto& [option, rate] : rates)
+    expect(rate >= 0 && rate < 1, option, rate, "at least 0 and below 1");
+  expect(c.cmr_gate_loss_p >= 0 && c.cmr_gate_loss_p <= 1, "cmr-gate-loss-p", c.cmr_gate_loss_p,
+         "0 to 1");
+  expect(c.cmr_options().loss_weight >= 0, "cmr-gate-loss-wt", c.cmr_options().loss_weight,
+         "0 or more");
+  user_check(!c.cmr() || c.hmoe_layer == 0,
+             concat("conditional routing (--moe-cmr, --moe-type ", c.moe_type,
+                    ") works with vanilla MoE only: set --hmoe-layer 0, or leave CMR out"));
 
   user_check(c.hmoe_layer > 0 || c.hmoe_dynamic.empty(),
              concat("--hmoe-dynamic ", c.hmoe_dynamic,
