@@ -62,9 +62,12 @@ std::vector<double> block_sums(const GradEntry& e) {
 
 }  // namespace
 
-void sync_gradients(const Comm& world, const Comm& replicas, std::vector<GradEntry>& entries) {
-  reduce_all(world, entries, false);
-  reduce_all(replicas, entries, true);
+void sync_gradients(const Mesh& mesh, std::vector<GradEntry>& entries) {
+  reduce_all(mesh.world, entries, false);
+  reduce_all(mesh.replicas, entries, true);
+  if (mesh.expert_grad_scale == 1) return;
+  for (GradEntry& e : entries)
+    if (e.sharded) scale(mesh.expert_grad_scale, e.grad, e.grad);
 }
 
 double gradient_norm(const Comm& expert, const std::vector<GradEntry>& entries) {

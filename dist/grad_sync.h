@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "dist/comm.h"
+#include "dist/mesh.h"
 
 namespace switchyard::dist {
 
@@ -14,8 +14,8 @@ struct GradEntry {
   bool sharded = false;  // false: replicated on all ranks; true: experts, see Mesh
 };
 
-// Sums over world (replicated) or over replicas (sharded) in flat buckets.
-void sync_gradients(const Comm& world, const Comm& replicas, std::vector<GradEntry>& entries);
+// Sums over world (replicated) or over replicas (sharded, then times expert_grad_scale) in flat buckets.
+void sync_gradients(const Mesh& mesh, std::vector<GradEntry>& entries);
 
 // sqrt of the sum of squares in canonical order (path, expert, block of 4096): each expert and each
 // replicated tensor counts once. `expert` is the exchange group that together holds every expert once, in order.

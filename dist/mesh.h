@@ -31,6 +31,7 @@ struct Mesh {
   Comm expert;    // the ranks of this rank's exchange group
   Comm replicas;  // the ranks that hold the same experts
   ExpertLayout layout;
+  double expert_grad_scale = 1;  // of the summed expert gradients (specs/hmoe.md 2.12: sqrt_world_size)
 };
 Mesh make_mesh(const Comm& world, int num_experts);  // collective
 

@@ -17,6 +17,7 @@ Var balance_loss(const Routed& routed, int64_t rows);
 //   first_choices, second_choices [E]  choices before any dropping, by expert
 //   asked [2], over_capacity [2]     choices to be served, and those of them without a slot (first, second)
 //   entropy [2]                      sum over rows of -sum p log p (nats), rows
+//   cmr_gate [2]                     sum of CMR's gate over rows, rows (counted by methods/cmr)
 //   tokens_per_round [L]             rows that entered each gate; rounds [2]: sum over tokens, tokens
 // `gate` of `gates` gives its place in tokens_per_round.
 void count_round(ForwardContext& ctx, const Routed& routed, const DispatchPlan& plan, int64_t gate,

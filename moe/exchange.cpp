@@ -8,9 +8,11 @@ namespace switchyard::moe {
 namespace {
 
 Tensor travel(const Tensor& x, const Trip& t, bool outward) {
-  if (outward)
-    return gathered(t.comm.all_to_all_v(x, t.send, t.recv, t.mode, t.slots), t.by_expert);
-  return t.comm.all_to_all_v(gathered(x, t.by_arrival), t.recv, t.send, t.mode, t.slots);
+  const auto exchange = [&t](const Tensor& rows, const auto& send, const auto& recv) {
+    return t.local ? rows : t.comm.all_to_all_v(rows, send, recv, t.mode, t.slots);
+  };
+  if (outward) return gathered(exchange(x, t.send, t.recv), t.by_expert);
+  return exchange(gathered(x, t.by_arrival), t.recv, t.send);
 }
 
 // A permutation of the rows of all ranks: its adjoint is the way back. Always runs in backward: a rank
@@ -25,30 +27,30 @@ Var travel(const Var& x, const std::shared_ptr<const Trip>& trip, bool outward) 
 }  // namespace
 
 Dispatched dispatch(const Var& x, const DispatchPlan& plan, const dist::Comm& comm,
-                    dist::ExchangeMode mode, ForwardContext& ctx) {
-  const int64_t members = comm.size(), local = int64_t(plan.kept.size()) / members;
-  // Rows from each member for each local expert, in this order they arrive: [members * local]
+                    dist::ExchangeMode mode, ForwardContext& ctx, bool local) {
+  const int64_t members = comm.size(), experts = int64_t(plan.kept.size()) / members;
+  // Rows from each member for each expert held here, in this order they arrive: [members * experts]
   const std::vector<int64_t> counts =
-      decide(ctx, [&] { return comm.all_to_all_counts(plan.kept); });
+      decide(ctx, [&] { return local ? plan.kept : comm.all_to_all_counts(plan.kept); });
   std::vector<int64_t> start(counts.size()), send(members), recv(members);
   std::exclusive_scan(counts.begin(), counts.end(), start.begin(), int64_t(0));
-  for (int64_t i = 0; i < members * local; ++i) {
-    send[i / local] += plan.kept[i];
-    recv[i / local] += counts[i];
+  for (int64_t i = 0; i < members * experts; ++i) {
+    send[i / experts] += plan.kept[i];
+    recv[i / experts] += counts[i];
   }
   std::vector<int64_t> offsets{0}, ids, by_expert;
   std::vector<int64_t> by_arrival(start.back() + counts.back());
-  for (int64_t e = 0; e < local; ++e) {
+  for (int64_t e = 0; e < experts; ++e) {
     for (int64_t source = 0; source < members; ++source)
-      for (int64_t j = 0, i = source * local + e; j < counts[i]; ++j) {
+      for (int64_t j = 0, i = source * experts + e; j < counts[i]; ++j) {
         by_arrival[start[i] + j] = int64_t(ids.size());
         by_expert.push_back(start[i] + j);
-        ids.push_back(((comm.rank() * local + e) * members + source) * plan.capacity + j);
+        ids.push_back(((comm.rank() * experts + e) * members + source) * plan.capacity + j);
       }
     offsets.push_back(int64_t(ids.size()));
   }
   const auto trip =
-      std::make_shared<const Trip>(Trip{comm, mode, plan.capacity * local, send, recv,
+      std::make_shared<const Trip>(Trip{comm, mode, local, plan.capacity * experts, send, recv,
                                         Tensor::of(by_expert), Tensor::of(by_arrival)});
   return {travel(gather_rows(x, plan.token), trip, true), Tensor::of(offsets), Tensor::of(ids),
           trip};

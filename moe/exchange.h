@@ -12,7 +12,8 @@ namespace switchyard::moe {
 struct Trip {
   dist::Comm comm;
   dist::ExchangeMode mode;
-  int64_t slots;                    // of a rank's experts, for Padded
+  bool local;     // no exchange: the experts at hand serve the rows of all experts
+  int64_t slots;  // of a rank's experts, for Padded
   std::vector<int64_t> send, recv;  // rows to and from each member
   Tensor by_expert, by_arrival;  // i64 [R]: arrival of the i-th expert-sorted row, and the inverse
 };
@@ -24,8 +25,9 @@ struct Dispatched {
   std::shared_ptr<const Trip> trip;
 };
 
+// local: rows stay on their rank, where local expert j stands for expert j of every rank.
 Dispatched dispatch(const Var& x, const DispatchPlan& plan, const dist::Comm& comm,
-                    dist::ExchangeMode mode, ForwardContext& ctx);
+                    dist::ExchangeMode mode, ForwardContext& ctx, bool local = false);
 // Results of the rows that were sent, back at their owner in the order of plan.token: [m, M].
 Var combine(const Var& out, const Dispatched& in);
 

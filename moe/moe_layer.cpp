@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "autograd/ops.h"
+#include "moe/masking.h"
 
 namespace switchyard::moe {
 namespace {
@@ -51,6 +52,14 @@ Var combine_weights(const Routing& routing, const DispatchPlan& plan) {
   return mul(routing.gate, mask);
 }
 
+// All ranks draw the same number: they skip the exchange together.
+bool MoeLayer::stays_local(const ForwardContext& ctx) const {
+  if (!ctx.training || local_drop_ == 0) return false;
+  const RandomStream stream =
+      random_stream(ctx.seed, ctx.site("local_drop"), ctx.update, ctx.micro_batch);
+  return unit_float(random_bits(stream, 0)) < local_drop_;
+}
+
 MoeLayer::Output MoeLayer::run(const Var& x, const Routing& routing, int64_t capacity,
                                const Tensor& token, ForwardContext& ctx) const {
   Output o;
@@ -62,15 +71,21 @@ MoeLayer::Output MoeLayer::run(const Var& x, const Routing& routing, int64_t cap
     if (weight.data<double>()[i] == 0) o.plan.slot[i] = -1;
   pack_rows(o.plan, routing);
 
-  const Dispatched in = dispatch(x, o.plan, comm_, mode_, ctx);
+  const Dispatched in = dispatch(x, o.plan, comm_, mode_, ctx, stays_local(ctx));
   Var back = combine(experts_.forward(in, ctx), in);  // [m, M]
-  if (ctx.training && dropout_ > 0) {                 // drawn by the tokens' owner
-    std::vector<int64_t> ids;
-    for (int64_t i = 0; i < back.dim(0); ++i)
-      ids.push_back(ints(token)[ints(o.plan.token)[i]] * num_experts_ + ints(o.plan.choice)[i]);
-    back = dropout(back, dropout_, ctx.random("dropout"), Tensor::of(ids));
+  std::vector<int64_t> ids, slots;  // of back's rows: (token, choice) and (expert, slot)
+  for (int64_t i = 0; i < back.dim(0); ++i) {
+    const int64_t s = ints(o.plan.token)[i], j = ints(o.plan.choice)[i];
+    const int64_t choice = ints(routing.offsets)[s] + j;
+    ids.push_back(ints(token)[s] * num_experts_ + j);
+    slots.push_back(ints(routing.expert)[choice] * capacity + o.plan.slot[choice]);
   }
+  const Tensor id = Tensor::of(ids);
+  if (ctx.training && noise_.dropout > 0)
+    back = dropout(back, noise_.dropout, ctx.random("dropout"), id);
+  back = mask_rows(back, noise_.eom, "eom", id, Tensor::of(slots), ctx);
   o.out = combine_rows(back, routing.offsets, o.plan.position, o.weight);
+  o.out = mask_rows(o.out, noise_.fom, "fom", token, token, ctx);
   return o;
 }
 

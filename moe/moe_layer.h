@@ -10,14 +10,21 @@ namespace switchyard::moe {
 // surviving choices, divided by max(sum over the token's choices, epsilon) before or after dropping.
 Var combine_weights(const Routing& routing, const DispatchPlan& plan);  // [n], 0 = dropped
 
+// What thins the experts' outputs at their token's owner.
+struct OutputNoise {
+  double dropout = 0;
+  double eom = 0, fom = 0;  // masking rates of a choice's output, and of a token's weighted sum
+};
+
 class MoeLayer : public Module {
  public:
-  // dropout: of the experts' outputs
-  MoeLayer(const dist::Mesh& mesh, const FeedForwardOptions& options, double dropout,
-           dist::ExchangeMode mode)
+  // local_drop: probability that a training round is served without exchange by the experts at hand
+  MoeLayer(const dist::Mesh& mesh, const FeedForwardOptions& options, const OutputNoise& noise,
+           dist::ExchangeMode mode, double local_drop = 0)
       : comm_(mesh.expert),
         mode_(mode),
-        dropout_(dropout),
+        noise_(noise),
+        local_drop_(local_drop),
         num_experts_(mesh.layout.num_experts),
         experts_(mesh.layout, mesh.world.rank(), options) {}
 
@@ -26,16 +33,19 @@ class MoeLayer : public Module {
     DispatchPlan plan;
     Var weight;  // [n]
   };
-  // x [S, M]; token i64 [S]: position of each row in the micro-batch, which keys its random numbers
+  // x [S, M]; token i64 [S]: position of each row in the micro-batch, which keys its random numbers.
   Output run(const Var& x, const Routing& routing, int64_t capacity, const Tensor& token,
              ForwardContext& ctx) const;
 
   void visit(ParamVisitor& v) override { v("experts", experts_); }
 
  private:
+  bool stays_local(const ForwardContext& ctx) const;
+
   dist::Comm comm_;
   dist::ExchangeMode mode_;
-  double dropout_;
+  OutputNoise noise_;
+  double local_drop_;
   int64_t num_experts_;
   Experts experts_;
 };

@@ -9,12 +9,6 @@
 namespace switchyard::moe {
 namespace {
 
-// Draws that a test brings along; undefined = draw as usual.
-Tensor injected(const char* name, DType dtype, const ForwardContext& ctx) {
-  const bool given = ctx.injected && ctx.injected->count(ctx.site(name));
-  return given ? ctx.injected->at(ctx.site(name)).to(dtype) : Tensor();
-}
-
 // The second choice: argmax of the scores, plus Gumbel noise under policy `sampling`, without column e1.
 Tensor second_choice(const Tensor& scores, const Tensor& e1, SecondPolicy policy,
                      const Tensor& token, ForwardContext& ctx) {

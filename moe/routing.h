@@ -26,6 +26,12 @@ struct Routing {
 inline int64_t chosen(int64_t expert) { return expert < 0 ? ~expert : expert; }
 inline int64_t* ints(const Tensor& t) { return t.data<int64_t>(); }
 
+// Draws that a test brings along; undefined = draw as usual.
+inline Tensor injected(const std::string& name, DType dtype, const ForwardContext& ctx) {
+  const bool given = ctx.injected && ctx.injected->count(ctx.site(name));
+  return given ? ctx.injected->at(ctx.site(name)).to(dtype) : Tensor();
+}
+
 // Integer decisions go through the recorder, so that a checkpointed second pass replays them (and skips
 // the collectives inside `made` on all ranks alike).
 template <class F>

@@ -2,6 +2,7 @@
 // there is no other hidden state. The stream is [rows, d] with row b * T + t; only attention knows B and T.
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,10 +19,15 @@ struct RowLayout {
   Tensor padding;               // u8 [rows], 1 = padding; undefined = none
 };
 
+// Of a loss that bounds a mean over all blocks: |sum of values / sum of counts - goal|.
+struct Budget {
+  double count, goal;
+};
 struct NamedLoss {
   std::string name;  // "gate"
   double weight;
   Var value;  // [1], unweighted, of this rank
+  std::optional<Budget> budget = {};
 };
 
 // What a method measured in this pass: vectors by name, e.g. "decoder/1/moe/tokens_per_expert". Added up
@@ -69,7 +75,7 @@ struct ForwardContext {
     return path.empty() ? name : path + "/" + name;
   }
   void add_loss(const std::string& name, double weight, const Var& value) {
-    losses.push_back({name, weight, value});
+    losses.push_back({name, weight, value, {}});
   }
   void count(const std::string& name, const std::vector<double>& values) {
     std::vector<double>& total = statistics[site(name)];

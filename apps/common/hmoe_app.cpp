@@ -1,5 +1,7 @@
 #include "apps/common/hmoe_app.h"
 
+#include <cmath>
+
 #include "data/corpus.h"
 #include "data/synthetic.h"
 
@@ -58,12 +60,17 @@ std::shared_ptr<const TranslationSource> open_source(const DataConfig& config, u
 }
 
 CriterionOptions criterion_options(const HmoeAppConfig& config) {
-  return {config.label_smoothing, config.hmoe.moe_gate_loss_combine_method == "average"};
+  return {config.label_smoothing, config.hmoe.moe_gate_loss_combine_method == "average",
+          config.hmoe.cmr() ? std::vector<std::string>{"gate", "cmr"}
+                            : std::vector<std::string>{"gate"}};
 }
 
 dist::Mesh make_hmoe_mesh(const HmoeAppConfig& config, const dist::Comm& world) {
   const bool dense = config.hmoe.moe_type == "dense";
-  return dist::make_mesh(world, dense ? world.size() : config.hmoe.moe_expert_count);
+  dist::Mesh mesh = dist::make_mesh(world, dense ? world.size() : config.hmoe.moe_expert_count);
+  if (config.hmoe.moe_normalize_expert_grad == "sqrt_world_size")
+    mesh.expert_grad_scale = std::sqrt(double(mesh.layout.group_size()));
+  return mesh;
 }
 
 std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config, int64_t vocabulary,

@@ -117,7 +117,7 @@ double Trainer::synchronized_norm(const std::vector<NamedParam>& params) {
     const bool sharded = p->placement == Placement::ExpertSharded;
     grads.push_back({path, p->var.grad(), sharded});
   }
-  dist::sync_gradients(mesh.world, mesh.replicas, grads);
+  dist::sync_gradients(mesh, grads);
   return dist::gradient_norm(mesh.expert, grads);
 }
 

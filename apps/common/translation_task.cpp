@@ -59,11 +59,12 @@ MicroBatch TranslationTask::next(ForwardContext& ctx) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   const LossParts parts = translation_loss(model_, batch, options_, ctx);
   m.loss = parts.loss;
-  m.sums = {{"loss", parts.loss.data().to(DType::F64).data<double>()[0]},
+  m.sums = {{"loss", value_of(parts.loss.data())},
             {"nll_loss", parts.nll},
-            {"gate_loss", parts.auxiliary.contains("gate") ? parts.auxiliary.at("gate") : 0},
             {"tokens", parts.tokens},
             {"sentences", batch.sentences}};
+  for (const std::string& name : options_.auxiliary)  // a dense model has none
+    m.sums[name + "_loss"] = parts.auxiliary.contains(name) ? parts.auxiliary.at(name) : 0;
   return m;
 }
 

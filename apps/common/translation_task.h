@@ -14,6 +14,7 @@ namespace switchyard {
 struct CriterionOptions {
   double label_smoothing = 0.1;
   bool average_gate_losses = true;  // over blocks; false: sum
+  std::vector<std::string> auxiliary = {"gate"};  // names of the auxiliary losses, for the log
 };
 
 // Forward pass and loss of one batch.

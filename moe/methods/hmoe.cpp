@@ -14,8 +14,10 @@ HmoeBlock::HmoeBlock(const HmoeConfig& config, const FeedForwardOptions& ffn, do
       world_(mesh.world),
       norm_(ffn.width, ffn.dtype),
       layer_(
-          mesh, ffn, dropout,
-          config.moe_exchange == "padded" ? dist::ExchangeMode::Padded : dist::ExchangeMode::Rows) {
+          mesh, ffn, {.dropout = dropout, .eom = config.eom(), .fom = config.moe_fom},
+          config.moe_exchange == "padded" ? dist::ExchangeMode::Padded : dist::ExchangeMode::Rows,
+          config.moe_local_drop) {
+  if (config.cmr()) cmr_.emplace(config.cmr_options(), ffn, dropout, mesh.world);
   const int64_t E = mesh.layout.num_experts;
   check(E == config.moe_expert_count, "HmoeBlock: the mesh is for another number of experts");
   for (int64_t size : config.strata()) {
@@ -64,14 +66,16 @@ Var HmoeBlock::forward(const Var& x, const Var&, ForwardContext& ctx) {
   const int64_t N = x.dim(0), L = int64_t(gates_.size());
   const Var h = norm_.forward(x);
   const Scope scope(ctx, "moe");
-  std::vector<int64_t> state(N, 0);  // state: the next gate, L = done
+  std::vector<int64_t> state(N, 0);  // the next gate, L = done
+  if (config_.use_moe_pad_mask && ctx.layout.padding.defined())
+    for (int64_t t = 0; t < N; ++t) state[t] = ctx.layout.padding.data<uint8_t>()[t] ? L : 0;
   Var stream = x, loss(Tensor::zeros({1}, x.data().dtype()));
   int64_t executed = 0, all_rows = 0;
   for (int64_t gate = 0; gate < L; ++gate) {
     const std::vector<int64_t> waiting = census(state, ctx);
     while (gate < L && waiting[gate] == 0) ++gate;  // a gate that nobody needs is not run at all
     if (gate == L) break;
-    // All tokens take part in the first round, where the skip is the stream before the block's norm.
+    // Everybody takes part in the first round, where the skip is the stream before the block's norm.
     const bool opening = gate == 0;
     ++executed;
     if (opening) all_rows = waiting[gate];
@@ -83,19 +87,21 @@ Var HmoeBlock::forward(const Var& x, const Var&, ForwardContext& ctx) {
     for (int64_t t = 0; t < N; ++t)
       if (state[t] == gate) current.push_back(t);
     const Tensor token = Tensor::of(current);
-    const Var input = opening ? h : gather_rows(stream, token);  // [n, M]
+    const auto rows = [&](const Var& v) { return token.numel() == N ? v : gather_rows(v, token); };
+    const Var skip = rows(stream), input = opening ? rows(h) : skip;  // [n, M]
     Routed routed;
     MoeLayer::Output o;
     {
       const Scope round(ctx, "round" + std::to_string(gate));
       routed = gates_[gate].route(input, token, ctx);
       o = layer_.run(input, routed.routing, capacity, token, ctx);
+      if (cmr_) o.out = cmr_->mix(input, o.out, token, ctx);
     }
     for (size_t i = 0; i < current.size(); ++i) {  // the first choice moves it, dropped or not
       const int64_t choice = ints(routed.routing.offsets)[i];
       state[current[i]] = 1 + stratum_of_[chosen(ints(routed.routing.expert)[choice])];
     }
-    stream = settle(stream, add(opening ? x : input, o.out), token, state);
+    stream = settle(stream, add(skip, o.out), token, state);
     const Var aux = balance_loss(routed, S);
     loss = add(loss, cast(aux, x.data().dtype()));
     count_round(ctx, routed, o.plan, gate, L);
@@ -112,6 +118,7 @@ void HmoeBlock::visit(ParamVisitor& v) {
   for (size_t i = 0; i < stratum_norms_.size(); ++i)
     v("moe/stratum_norm/" + std::to_string(i), stratum_norms_[i]);
   v("moe", layer_);
+  if (cmr_) v("moe", *cmr_);
 }
 
 }  // namespace switchyard::moe

@@ -5,6 +5,7 @@
 #pragma once
 #include <functional>
 
+#include "moe/methods/cmr.h"
 #include "moe/methods/hmoe_config.h"
 #include "moe/moe_layer.h"
 #include "nn/stack.h"
@@ -45,6 +46,7 @@ class HmoeBlock : public SubBlock {
   std::vector<LayerNorm> stratum_norms_;  // [L], or none
   std::vector<int64_t> stratum_of_;       // [E]
   MoeLayer layer_;
+  std::optional<ConditionalRouting> cmr_;  // vanilla MoE only
 };
 
 }  // namespace switchyard::moe

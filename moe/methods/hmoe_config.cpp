@@ -62,6 +62,13 @@ CapacityRule HmoeConfig::capacity_rule(int64_t max_positions) const {
           .eval_positions = moe_eval_capacity_max_seqlen ? max_positions : 0};
 }
 
+CmrOptions HmoeConfig::cmr_options() const {
+  return {.gate_drop = cmr_gate_drop,
+          .loss_weight = cmr_gate_loss_wt.value_or(moe_type.ends_with("cmr") ? 0.01 : 0),
+          .budget = cmr_gate_loss_p,
+          .across_ranks = moe_cmr_xgpu};
+}
+
 void validate(const HmoeConfig& c, int ranks) {
   if (c.moe_type == "dense") return;
   const int lowest_freq = std::min({c.moe_freq, c.encoder_moe_freq, c.decoder_moe_freq});
@@ -78,10 +85,23 @@ void validate(const HmoeConfig& c, int ranks) {
   expect(fraction <= 1, "moe-eval-capacity-token-fraction", fraction,
          "at most 1 (<= 0: as in training)");
   expect(c.moe_gate_loss_wt >= 0, "moe-gate-loss-wt", c.moe_gate_loss_wt, "0 or more");
+  const std::pair<const char*, double> rates[] = {{"moe-eom", c.eom()},
+                                                  {"moe-fom", c.moe_fom},
+                                                  {"moe-local-drop", c.moe_local_drop},
+                                                  {"cmr-gate-drop", c.cmr_gate_drop}};
+  for (const auto& [option, rate] : rates)
+    expect(rate >= 0 && rate < 1, option, rate, "at least 0 and below 1");
+  expect(c.cmr_gate_loss_p >= 0 && c.cmr_gate_loss_p <= 1, "cmr-gate-loss-p", c.cmr_gate_loss_p,
+         "0 to 1");
+  expect(c.cmr_options().loss_weight >= 0, "cmr-gate-loss-wt", c.cmr_options().loss_weight,
+         "0 or more");
   c.strata();
   dist::expert_layout(c.moe_expert_count, ranks);
 
   const std::pair<bool, const char*> conflicts[] = {
+      {c.cmr() && c.hmoe_layer > 0,
+       "conditional routing (--moe-cmr, --moe-type cmr) works with vanilla MoE only: set "
+       "--hmoe-layer 0, or leave it out"},
       {c.hmoe_layer == 0 && !c.hmoe_dynamic.empty(),
        "--hmoe-dynamic needs strata, but --hmoe-layer is 0: give the number of strata"},
       {c.hmoe_layer > 0 && c.moe_batch_prioritized_routing,

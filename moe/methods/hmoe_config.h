@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "moe/methods/cmr.h"
 #include "moe/plan.h"
 #include "moe/router.h"
 
@@ -26,12 +27,18 @@ struct HmoeConfig {
   bool moe_eval_capacity_max_seqlen = false;
   std::string moe_normalize_expert_grad = "world_size";
   std::string moe_exchange = "rows";
+  std::optional<double> moe_eom, cmr_gate_loss_wt;  // unset: what --moe-type says
+  std::optional<bool> moe_cmr;
+  double moe_fom = 0, moe_local_drop = 0, cmr_gate_drop = 0, cmr_gate_loss_p = 0.8;
+  bool moe_cmr_xgpu = false, use_moe_pad_mask = false;
   std::string not_built = "0";  // options of the reference, see below
 
   template <class V>
   void visit(V&& v) {
     v.group("Mixture of experts");
-    v(moe_type, "moe-type", "base: MoE or HMoE; dense: no experts", {"base", "dense"});
+    v(moe_type, "moe-type",
+      "base: MoE or HMoE; with masking (eom), with a shared FFN (cmr); dense: no experts",
+      {"base", "dense", "eom", "cmr", "eom-cmr"});
     v(moe_expert_count, "moe-expert-count", "experts of a block, all strata and ranks together");
     v(hmoe_layer, "hmoe-layer", "strata; 0 = vanilla MoE");
     v(hmoe_dynamic, "hmoe-dynamic", "experts of each stratum, e.g. 4,4,8; empty = equal");
@@ -61,17 +68,24 @@ struct HmoeConfig {
     v(moe_eval_capacity_max_seqlen, "moe-eval-capacity-max-seqlen",
       "evaluation: the share is of sentences x largest length");
     v(moe_normalize_expert_grad, "moe-normalize-expert-grad", "scaling of expert gradients",
-      {"world_size"});
+      {"world_size", "sqrt_world_size"});
     v(moe_exchange, "moe-exchange",
       "rows: only real rows travel; padded: all slots, as the reference", {"rows", "padded"});
-    for (const char* name : {"moe-eom", "moe-fom", "moe-local-drop", "moe-cmr", "use-moe-pad-mask",
-                             "moe-expert-ffn-dim", "alternate-ffn-embed-dim"})
+    v(moe_eom, "moe-eom",
+      "expert output masking: share of masked choices (types eom, eom-cmr: 0.1)");
+    v(moe_fom, "moe-fom", "final output masking: share of tokens whose experts' sum is masked");
+    v(moe_local_drop, "moe-local-drop", "share of training rounds without exchange");
+    v(moe_cmr, "moe-cmr", "conditional routing: a gate mixes a shared FFN and the MoE (types cmr)");
+    v(cmr_gate_drop, "cmr-gate-drop", "dropout of the CMR gate");
+    v(cmr_gate_loss_wt, "cmr-gate-loss-wt", "weight of the CMR budget loss (types cmr: 0.01)");
+    v(cmr_gate_loss_p, "cmr-gate-loss-p", "CMR budget: wanted share of the MoE");
+    v(moe_cmr_xgpu, "moe-cmr-xgpu", "the CMR budget counts the tokens of all ranks");
+    v(use_moe_pad_mask, "use-moe-pad-mask", "padding enters no round; 0 = routed like tokens");
+    for (const char* name : {"moe-expert-ffn-dim", "alternate-ffn-embed-dim"})
       v(not_built, name, "not built: only the neutral value, which the reference's scripts pass",
-        {"0", "0.0", "false"});
-    for (const char* name : {"cmr-gate-drop", "cmr-gate-loss-wt", "cmr-gate-loss-p", "moe-cmr-xgpu",
-                             "cmr-log-lang-gates"})
-      v.accepted(name, "an option of conditional routing, which is not built yet");
-    for (const char* name : {"use-tutel-moe", "record-a2a-perf-stats", "dummy-a2a"})
+        {"0"});
+    for (const char* name :
+         {"use-tutel-moe", "record-a2a-perf-stats", "dummy-a2a", "cmr-log-lang-gates"})
       v.accepted(name, "an alternative kernel or statistic of the reference");
   }
 
@@ -79,6 +93,10 @@ struct HmoeConfig {
   std::vector<int64_t> strata() const;              // experts of each stratum; vanilla: {E}
   GateOptions gate_options() const;
   CapacityRule capacity_rule(int64_t max_positions) const;
+  // --moe-type, unless the option itself was given
+  double eom() const { return moe_eom.value_or(moe_type.starts_with("eom") ? 0.1 : 0); }
+  bool cmr() const { return moe_cmr.value_or(moe_type.ends_with("cmr")); }
+  CmrOptions cmr_options() const;
 };
 
 // Throws UserError for what cannot work, before anything is built.

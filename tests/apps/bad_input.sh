@@ -19,7 +19,7 @@ refused 'max-update' "$t" --max-update=-5
 refused 'dropout' "$t" "${tiny[@]}" "$work/a" --dropout 1.5
 refused 'optimizer|adam' "$t" "${tiny[@]}" "$work/a" --optimizer sgdx
 refused 'fp16|half' "$t" --fp16
-refused 'moe-eom' "$t" --moe-eom 0.1
+refused 'moe-eom' "$t" --moe-eom 1.5
 refused 'cmr' "$t" --moe-type cmr
 refused 'preset' "$t" --preset huge
 refused 'none.toml' "$t" --config "$work/none.toml"

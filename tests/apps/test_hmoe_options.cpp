@@ -20,11 +20,7 @@ std::string error_of(const std::vector<std::string>& args) {
 
 TEST(HmoeOptions, UnbuiltFeaturesAreRefused) {
   const std::vector<std::pair<std::string, std::string>> unbuilt = {
-      {"--moe-type", "cmr"},        {"--moe-normalize-expert-grad", "sqrt_world_size"},
-      {"--moe-eom", "0.1"},         {"--moe-fom", "0.1"},
-      {"--moe-local-drop", "0.1"},  {"--moe-cmr", "1"},
-      {"--moe-cmr", "true"},        {"--use-moe-pad-mask", "1"},
-      {"--moe-expert-ffn-dim", "8"}};
+      {"--moe-expert-ffn-dim", "8"}, {"--alternate-ffn-embed-dim", "8"}};
   for (const auto& [option, value] : unbuilt) {
     const std::string error = error_of({option, value});
     EXPECT_NE(error.find(option + ": '" + value + "'"), std::string::npos) << option << error;

@@ -114,7 +114,7 @@ inline uint64_t run_job(Runtime& rt, int rounds) {
       {"b", random_tensor({7, 999}, uint64_t(me)), false},
       {"a", random_tensor({1}, uint64_t(me) + 9), false},
       {"e", random_tensor({mesh.layout.num_local(), 5000}, uint64_t(me) + 5), true}};
-  sync_gradients(mesh.world, mesh.replicas, entries);
+  sync_gradients(mesh, entries);
   for (const GradEntry& e : entries) digest.add(e.grad);
   const double norm = gradient_norm(mesh.expert, entries);
   check(world.max(int64_t(norm)) == world.min(int64_t(norm)), "norms differ");

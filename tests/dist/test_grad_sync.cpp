@@ -44,7 +44,7 @@ TEST(GradSync, SumsAndNorm) {
       for (int64_t i = 0; i < entries[1].grad.numel(); ++i) {
         entries[1].grad.data<float>()[i] = float(first + i / 5000 + 1);
       }
-      sync_gradients(mesh.world, mesh.replicas, entries);
+      sync_gradients(mesh, entries);
       const double copies = mesh.layout.replicas();
       check(entries[0].grad.data<float>()[1999999] == 4 && entries[2].grad.data<float>()[9] == 4,
             "sum");

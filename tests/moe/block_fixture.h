@@ -6,20 +6,13 @@
 #include "autograd/ops.h"
 #include "dist/mesh.h"
 #include "moe/methods/hmoe.h"
+#include "nn/loss.h"
 #include "tests/support/fixtures.h"
 
 namespace switchyard::moe {
 
 using fixtures::Differences;
 using fixtures::Fixture;
-
-// Options whose feature belongs to a later issue; such files are skipped, not passed.
-inline std::string missing_feature(const Fixture& f) {
-  if (f.opt("moe_eom", 0.0) != 0) return "expert output masking";
-  if (f.opt("moe_fom", 0.0) != 0) return "final output masking";
-  if (f.opt("moe_cmr", int64_t(0)) != 0 || f.kind() == "cmr_block") return "conditional routing";
-  return "";
-}
 
 inline const std::set<std::string>& known_options() {
   static const std::set<std::string> known = {"aux_weight",
@@ -47,6 +40,11 @@ inline const std::set<std::string>& known_options() {
                                               "moe_eom",
                                               "moe_fom",
                                               "moe_cmr",
+                                              "moe_cmr_xgpu",
+                                              "cmr_gate_drop",
+                                              "cmr_gate_loss_p",
+                                              "cmr_weight",
+                                              "use_moe_pad_mask",
                                               "logit_skew",
                                               "logit_scale",
                                               "pad_fraction",
@@ -72,6 +70,12 @@ inline HmoeConfig config_of(const Fixture& f) {
   c.moe_eval_capacity_token_fraction = f.opt("moe_eval_capacity_token_fraction", 0.25);
   c.moe_eval_capacity_max_seqlen = f.has_opt("moe_eval_capacity_length");
   c.moe_gating_use_fp32 = false;
+  c.moe_eom = f.opt("moe_eom", 0.0);
+  c.moe_fom = f.opt("moe_fom", 0.0);
+  c.moe_cmr = f.opt("moe_cmr", int64_t(0)) != 0;
+  c.moe_cmr_xgpu = f.opt("moe_cmr_xgpu", int64_t(0)) != 0;
+  c.cmr_gate_drop = f.opt("cmr_gate_drop", 0.0);
+  c.cmr_gate_loss_p = f.opt("cmr_gate_loss_p", 1.0);
   return c;
 }
 
@@ -112,10 +116,10 @@ inline Slots slots_of(const Routing& r, const DispatchPlan& plan, const Tensor& 
 // Name in the file of parameter `path`; {e}: one array for each expert.
 inline std::string fixture_name(const std::string& path) {
   std::string name = path;
-  const std::map<std::string, std::string> parts = {{"ffn_norm", "final_ln"},
-                                                    {"moe/gate", "gate"},
-                                                    {"moe/stratum_norm", "stratum_ln"},
-                                                    {"moe/experts", "expert.{e}"}};
+  const std::map<std::string, std::string> parts = {
+      {"ffn_norm", "final_ln"},           {"moe/gate", "gate"},
+      {"moe/stratum_norm", "stratum_ln"}, {"moe/experts", "expert.{e}"},
+      {"moe/cmr_gate", "cmr_gate"},       {"moe/shared", "shared"}};
   for (const auto& [ours, theirs] : parts)
     if (name.rfind(ours, 0) == 0) name = theirs + name.substr(ours.size());
   std::replace(name.begin(), name.end(), '/', '.');
@@ -136,6 +140,8 @@ inline std::vector<double> held_rows(const Fixture& f, const std::string& group,
   }
   return all;
 }
+
+inline size_t gate_loss_at(const ForwardContext& ctx) { return ctx.losses.at(0).name != "gate"; }
 
 inline std::vector<std::string> run_block_fixture(const Fixture& f, const dist::Comm& world,
                                                   DType dtype,
@@ -189,6 +195,11 @@ inline std::vector<std::string> run_block_fixture(const Fixture& f, const dist::
       const Tensor u = f.get(pass + "draw_second_u", DType::F64);
       draws[site + "second_u"] = cut(u.reshape({u.numel(), 1}), valid.back(), 0);
     }
+    for (const char* name : {"eom", "fom"})
+      if (f.has(pass + "draw_" + name + "_u"))
+        draws[site + name] = f.get(pass + "draw_" + name + "_u", DType::F64);
+    if (f.has(own + "draw/cmr_gate_keep"))
+      draws[site + "cmr_gate_keep"] = f.get(own + "draw/cmr_gate_keep", DType::F64).reshape({N, 1});
   }
   ctx.injected = &draws;
 
@@ -228,13 +239,23 @@ inline std::vector<std::string> run_block_fixture(const Fixture& f, const dist::
   if (hmoe) diff.close("experts_per_token", rounds, f.values(own + "out/experts_per_token"), 0);
   diff.close("y", as_doubles(y.data()), f.values(own + "out/y"),
              tolerance.output(f.stored(own + "out/y")));
-  const Var aux = ctx.losses.at(0).value;
+  const Var aux = ctx.losses.at(gate_loss_at(ctx)).value;
   diff.close("gate loss", as_doubles(aux.data()), f.values(own + "out/moe_gate_loss"),
              tolerance.output(DType::F64));
 
   const Tensor grad_y = f.get(own + "in/grad_y", dtype).reshape({N, M});
   const double aux_weight = f.opt("aux_weight", 0.0);
-  const Var loss = add(dot(y, grad_y), scale(aux, aux_weight));
+  Var loss = add(dot(y, grad_y), scale(aux, aux_weight));
+  if (config.cmr()) {
+    const NamedLoss& cmr = ctx.losses.at(1 - gate_loss_at(ctx));
+    const Var budget = combine_losses({cmr}, true, dtype);
+    diff.close("cmr used", as_doubles(cmr.value.data()), f.values(own + "out/cmr_gate_used"),
+               N * tolerance.output(DType::F64));
+    diff.close("cmr total", {cmr.budget->count}, f.values(own + "out/cmr_gate_total"), 0);
+    diff.close("cmr loss", as_doubles(budget.data()), f.values(own + "out/cmr_gate_loss"),
+               tolerance.output(DType::F64));
+    loss = add(loss, scale(budget, f.opt("cmr_weight", 0.0)));
+  }
   diff.close("loss", as_doubles(loss.data()), f.values(own + "out/loss"),
              N * M * tolerance.output(DType::F64));  // a sum of N*M products
   backward(loss);

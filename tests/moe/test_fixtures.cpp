@@ -138,7 +138,6 @@ INSTANTIATE_TEST_SUITE_P(Hmoe, GateFixtures, testing::ValuesIn(gate_files()), na
 class BlockFixtures : public testing::TestWithParam<std::string> {};
 TEST_P(BlockFixtures, DoubleAndFloat) {
   const Fixture probe(GetParam());
-  if (const std::string why = missing_feature(probe); !why.empty()) GTEST_SKIP() << "needs " << why;
   const int ranks = int(probe.opt("world_size", int64_t(1)));
   for (DType dtype : {DType::F64, DType::F32})
     for (const char* exchange : {"rows", "padded"}) {
@@ -158,7 +157,6 @@ INSTANTIATE_TEST_SUITE_P(Hmoe, BlockFixtures, testing::ValuesIn(files_of(false))
 class CriterionFixtures : public testing::TestWithParam<std::string> {};
 TEST_P(CriterionFixtures, DoubleAndFloat) {
   const Fixture f(GetParam());
-  if (f.has("in/cmr_used")) GTEST_SKIP() << "needs conditional routing";
   for (DType dtype : {DType::F64, DType::F32}) {
     Differences diff;
     const Tolerance tolerance{dtype};
@@ -166,7 +164,13 @@ TEST_P(CriterionFixtures, DoubleAndFloat) {
     std::vector<NamedLoss> losses;
     for (double v : f.values("in/gate_losses"))
       losses.push_back(
-          {"gate", f.opt("moe_gate_loss_wt", 0.0), Var(Tensor::full({1}, v, dtype), true)});
+          {"gate", f.opt("moe_gate_loss_wt", 0.0), Var(Tensor::full({1}, v, dtype), true), {}});
+    const size_t gates = losses.size();
+    if (f.has("in/cmr_used"))
+      for (size_t i = 0; i < f.values("in/cmr_used").size(); ++i)
+        losses.push_back({"cmr", f.opt("cmr_gate_loss_wt", 0.0),
+                          Var(Tensor::full({1}, f.values("in/cmr_used")[i], dtype), true),
+                          Budget{f.values("in/cmr_total")[i], f.opt("cmr_gate_loss_p", 1.0)}});
     const bool average = f.opt("moe_gate_loss_combine_method", "average") == "average";
     const LossParts parts =
         criterion(logits, f.get("in/target", DType::I64), f.opt("pad_index", int64_t(1)),
@@ -177,12 +181,18 @@ TEST_P(CriterionFixtures, DoubleAndFloat) {
     output("loss", as_doubles(parts.loss.data())[0]);
     output("nll_loss", parts.nll);
     output("moe_loss", parts.auxiliary.at("gate"));
+    if (losses.size() > gates)  // the reference took this one in float32
+      diff.close("cmr_loss", {parts.auxiliary.at("cmr")}, f.values("out/cmr_loss"),
+                 tolerance.output(DType::F32));
     diff.close("sample_size", {double(parts.tokens)}, f.values("out/sample_size"), 0);
     backward(parts.loss);
-    std::vector<double> gates;
-    for (const NamedLoss& l : losses) gates.push_back(as_doubles(l.value.grad())[0]);
-    diff.close("grad/gate_losses", gates, f.values("grad/gate_losses"),
+    std::map<std::string, std::vector<double>> of;  // gradients by name
+    for (const NamedLoss& l : losses) of[l.name].push_back(as_doubles(l.value.grad())[0]);
+    diff.close("grad/gate_losses", of["gate"], f.values("grad/gate_losses"),
                tolerance.gradient(DType::F64));
+    if (f.has("grad/cmr_used"))
+      diff.close("grad/cmr_used", of["cmr"], f.values("grad/cmr_used"),
+                 tolerance.gradient(DType::F64));
     diff.close("grad/logits", as_doubles(logits.grad()), f.values("grad/logits"),
                tolerance.gradient(DType::F64));
     EXPECT_EQ(joined(diff.lines), "") << name_of(dtype);

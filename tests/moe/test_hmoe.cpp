@@ -190,6 +190,21 @@ TEST(Hmoe, RefusesWhatCannotWork) {
   refused(
       [](HmoeConfig& c) { c.moe_top1_expert = c.moe_normalize_gate_prob_before_dropping = true; },
       1, "top1");
+  refused([](HmoeConfig& c) { c.moe_type = "cmr"; }, 1, "conditional routing");
+  refused([](HmoeConfig& c) { c.moe_type = "eom-cmr"; }, 1, "--hmoe-layer 0");
+  refused([](HmoeConfig& c) { c.moe_cmr = true; }, 1, "vanilla");
+  refused([](HmoeConfig& c) { c.moe_eom = 1; }, 1, "moe-eom");
+  refused([](HmoeConfig& c) { c.moe_local_drop = -0.1; }, 1, "moe-local-drop");
+  refused([](HmoeConfig& c) { c.cmr_gate_loss_p = 1.5; }, 1, "cmr-gate-loss-p");
+  HmoeConfig both = config_of(8, 0);
+  both.moe_type = "eom-cmr";
+  validate(both, 2);
+  EXPECT_EQ(both.eom(), 0.1);
+  EXPECT_TRUE(both.cmr());
+  EXPECT_EQ(both.cmr_options().loss_weight, 0.01);
+  both.moe_eom = 0.3, both.moe_cmr = false;  // what is given holds
+  EXPECT_EQ(both.eom(), 0.3);
+  EXPECT_FALSE(both.cmr());
   refused([](HmoeConfig& c) { c.moe_capacity_factor = 0; }, 1, "moe-capacity-factor");
   refused([](HmoeConfig& c) { c.moe_eval_capacity_token_fraction = NAN; }, 1, "token-fraction");
 }
