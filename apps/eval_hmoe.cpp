@@ -5,7 +5,7 @@
 #include <iostream>
 #include <numbers>
 
-#include "apps/common/load_model.h"
+#include "apps/common/hmoe_app.h"
 #include "apps/common/text_table.h"
 #include "apps/common/translation_eval.h"
 
@@ -91,17 +91,17 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
   if (!config.loss_only)
     for (const char* title : {"BLEU", "chrF2", "copy BLEU", "copy chrF2"}) titles.push_back(title);
   TextTable table(titles);
-  const auto add_row = [&](const std::string& name, const std::string& sentences,
-                           const ValidResult& sums, const std::map<std::string, double>& scores) {
-    const double bits = std::numbers::ln2 * std::max<double>(1, double(sums.targets));
-    std::vector<std::string> row = {name, sentences, fixed(sums.loss_sum / bits, 4),
-                                    fixed(sums.nll_sum / bits, 4),
-                                    fixed(std::exp2(sums.nll_sum / bits), 2)};
+  const auto add_row = [&](const std::string& name, const std::string& sentences, const Sums& sums,
+                           const std::map<std::string, double>& scores) {
+    const double unit = std::numbers::ln2 * std::max(1.0, sums.at("tokens"));
+    const double loss = sums.at("loss") / unit, nll = sums.at("nll_loss") / unit;  // bits
+    std::vector<std::string> row = {name, sentences, fixed(loss, 4), fixed(nll, 4),
+                                    fixed(std::exp2(nll), 2)};
     for (const auto& [title, score] : scores) row.push_back(fixed(score, 2));
     table.row(row);
   };
 
-  ValidResult total;
+  Sums total;
   std::map<std::string, double> means;
   std::string lines;
   const std::vector<int32_t> directions = chosen_directions(*source, config, run.config.data);
@@ -110,10 +110,8 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
     const EvalBatches batches(source, run.config.data, split, d, run.config.data.max_tokens,
                               config.batch_size, world.rank(), world.size(),
                               {config.max_sentences, config.shuffle_sources});
-    const ValidResult loss = evaluate_loss(*model, batches, criterion_options(run.config), world);
-    total.loss_sum += loss.loss_sum;
-    total.nll_sum += loss.nll_sum;
-    total.targets += loss.targets;
+    const Sums losses = evaluate_loss(*model, batches, criterion_options(run.config), world).sums;
+    for (const auto& [what, sum] : losses) total[what] += sum;
     Translations translations;
     if (!config.loss_only)
       translations = translate_batches(*model, *source, batches, config.generate, world);
@@ -127,7 +125,7 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
     }
     for (const auto& [title, score] : found.scores)
       means[title] += score / double(directions.size());
-    add_row(name, std::to_string(batches.sentences()), loss, found.scores);
+    add_row(name, std::to_string(batches.sentences()), losses, found.scores);
   }
   if (world.rank() != 0) return;
   add_row("mean", "", total, means);
@@ -145,9 +143,8 @@ int main(int argc, char** argv) {
   return dist::run_main(
       argc, argv,
       [&](std::vector<std::string> args, int processes) -> dist::RunPlan {
-        OptionList options = option_list(config);
         const ParseResult parsed =
-            parse_flags(options, args, "eval_hmoe", "Evaluate an HMoE checkpoint.");
+            parse_flags(option_list(config), args, "eval_hmoe", "Evaluate an HMoE checkpoint.");
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         config.generate.validate();
         for (const std::string& name : split_list(config.scoring))
@@ -157,7 +154,7 @@ int main(int argc, char** argv) {
         config.generate.max_positions = run.config.data.max_target_positions;
         run.config.hmoe.moe_eval_capacity_token_fraction = config.capacity_fraction;
         if (!config.data.empty()) run.config.data.data = config.data;
-        if (config.max_tokens == 0) config.max_tokens = run.config.data.max_tokens;
+        if (config.max_tokens > 0) run.config.data.max_tokens = config.max_tokens;
         if (config.ranks == 0) config.ranks = processes;
         moe::validate(run.config.hmoe, config.ranks);
         source = open_source(run.config.data, uint64_t(run.config.train.seed));

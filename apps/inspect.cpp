@@ -17,19 +17,6 @@ namespace {
 
 const std::string kModel = "/model/";
 
-struct InspectConfig {
-  bool show_config = false, check = false, digest = false, diff = false;
-
-  template <class V>
-  void visit(V&& v) {
-    v.group("What to do with PATH (a step folder, a checkpoints folder, or a run's save-dir)");
-    v(show_config, "show-config", "print its options, as for --config FILE of the training app");
-    v(check, "check", "verify every byte of every file");
-    v(digest, "digest", "print hashes of /model, /optimizer and both");
-    v(diff, "diff", "compare two checkpoints: --diff A B");
-  }
-};
-
 std::string mib(int64_t bytes) { return fixed(double(bytes) / (1 << 20), 2) + " MiB"; }
 
 void print_parameters(const Hdf5File& model) {
@@ -78,31 +65,36 @@ void print_all(const std::string& folder) {
 int run(const std::vector<std::string>& args) {
   std::vector<std::string> paths, options;
   for (const auto& arg : args) (arg.starts_with("-") ? options : paths).push_back(arg);
-  InspectConfig config;
-  OptionList list = option_list(config);
+  bool show_config = false, check = false, hashes = false, diff = false;
+  OptionList list;
+  list.group("What to do with PATH (a step folder, a checkpoints folder, or a run's save-dir)");
+  list(show_config, "show-config", "print its options, as for --config FILE of the training app");
+  list(check, "check", "verify every byte of every file");
+  list(hashes, "digest", "print hashes of /model, /optimizer and both");
+  list(diff, "diff", "compare two checkpoints: --diff A B");
   const ParseResult parsed =
       parse_flags(list, options, "inspect", "What a checkpoint holds: inspect PATH");
   std::cout << parsed.text;
   if (parsed.exit_code) return *parsed.exit_code;
-  const size_t expected = config.diff ? 2 : 1;
-  user_check(config.show_config + config.check + config.digest + config.diff <= 1,
+  const size_t expected = diff ? 2 : 1;
+  user_check(show_config + check + hashes + diff <= 1,
              "give one of --show-config, --check, --digest, --diff");
   user_check(paths.size() == expected, concat("expected ", expected, " checkpoint path(s), got ",
                                               paths.size(), "; see --help"));
   for (auto& path : paths) path = resolve_checkpoint(path);
-  if (config.diff) {
+  if (diff) {
     const std::string difference =
         first_difference(open_checkpoint(paths[0]), open_checkpoint(paths[1]));
     std::cout << (difference.empty() ? "no tensor differs" : difference) << "\n";
     return difference.empty() ? 0 : 1;
   }
-  if (config.check) {
+  if (check) {
     std::cout << verify_files(paths[0]) << ": whole\n";
-  } else if (config.digest) {
+  } else if (hashes) {
     const CheckpointDigest d = digest(open_checkpoint(paths[0]));
     std::cout << "model     " << d.model << "\noptimizer " << d.optimizer << "\ncombined  "
               << d.combined << "\n";
-  } else if (config.show_config) {
+  } else if (show_config) {
     std::cout << open_checkpoint(paths[0]).read_bytes("/config");
   } else {
     print_all(paths[0]);
@@ -116,11 +108,8 @@ int run(const std::vector<std::string>& args) {
 int main(int argc, char** argv) {
   try {
     return switchyard::run({argv + 1, argv + argc});
-  } catch (const switchyard::UserError& e) {
-    std::cerr << "inspect: " << e.what() << "\n";
-    return 2;
   } catch (const std::exception& e) {
     std::cerr << "inspect: " << e.what() << "\n";
-    return 1;
+    return dynamic_cast<const switchyard::UserError*>(&e) ? 2 : 1;
   }
 }

@@ -1,18 +1,69 @@
 // Train a transformer with stratified mixture-of-experts layers (HMoE) for translation.
 // Source: specs of HMoE, sections 2-4. Without --data it trains a built-in synthetic task.
-#include <algorithm>
-
 #include "apps/common/hmoe_app.h"
 #include "apps/common/run_folder.h"
+#include "apps/common/text_table.h"
 #include "apps/common/trainer.h"
-#include "apps/common/translation_task.h"
-#include "nn/checkpoint_files.h"
 
 using namespace switchyard;
 
 namespace {
 
 using Source = std::shared_ptr<const TranslationSource>;
+
+std::string millions(int64_t n) { return fixed(double(n) / 1e6, 2) + " M"; }
+
+// Parameters that a token meets in one round: all but the experts that it did not choose.
+int64_t active_parameters(const HmoeAppConfig& config, Transformer& model) {
+  int64_t experts = 0;  // of all blocks
+  for (const NamedParam& p : parameters(model))
+    if (p.param->placement == Placement::ExpertSharded)
+      experts += numel_of(p.param->global_shape());
+  const int total = std::max(config.hmoe.moe_expert_count, 1);
+  const int chosen = std::min(config.hmoe.moe_top1_expert ? 1 : 2, total);
+  return parameter_count(model) - experts + experts / total * chosen;
+}
+
+// What a run says about itself before its first update: layout, parameters, memory, data, seed. Rank 0 prints to
+// standard output; collective. UserError when the ranks of a node need more memory for parameters, gradients and
+// optimizer than the machine has.
+void print_banner(const HmoeAppConfig& config, const TranslationSource& source, Transformer& model,
+                  const dist::Mesh& mesh, const dist::Runtime& runtime,
+                  const std::vector<std::string>& notes) {
+  const dist::Comm& world = runtime.world;
+  const dist::ExpertLayout& layout = mesh.layout;
+  const int on_node = runtime.topology.ranks_per_node;
+  // parameters, gradients, two moments
+  const int64_t rank_bytes = 4 * 4 * parameter_count(model, false);
+  const int64_t node_bytes = rank_bytes * std::min(world.size(), on_node);
+  const int64_t machine = int64_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  user_check(node_bytes < machine,
+             concat("parameters, gradients and optimizer of ", on_node, " ranks on a node need ",
+                    node_bytes >> 20, " MiB, this machine has ", machine >> 20,
+                    " MiB: fewer ranks on a node, or a smaller model"));
+  if (world.rank() != 0) return;
+  std::cout << "layout      " << world.size() << " ranks in " << runtime.processes
+            << " processes x " << runtime.threads_per_rank << " threads, " << runtime.cpus
+            << " CPUs a process, " << on_node << " ranks a node\n";
+  if (config.hmoe.moe_type != "dense") {
+    std::cout << "experts     " << layout.num_experts << " a block: " << layout.num_local()
+              << " on each rank x " << layout.replicas() << " replicas; by stratum";
+    for (const int64_t experts : config.hmoe.strata()) std::cout << " " << experts;
+    std::cout << "\n";
+  }
+  std::cout << "parameters  " << millions(parameter_count(model)) << " in all, "
+            << millions(active_parameters(config, model)) << " active for a token in one round, "
+            << millions(parameter_count(model, false)) << " on rank 0 (" << (rank_bytes >> 20)
+            << " MiB with gradients and optimizer)\n"
+            << "data        " << source.origin() << ": " << source.directions().size()
+            << " directions, vocabulary " << source.vocabulary_size() << "\n";
+  if (config.data.data.empty())
+    std::cout << "            no --data given: training the built-in synthetic task\n";
+  std::cout << "run         seed " << config.train.seed << ", " << config.train.max_update
+            << " updates, folder " << config.train.save_dir << "\n";
+  for (const std::string& note : notes) std::cout << "note        " << note << "\n";
+  std::cout << std::flush;
+}
 
 // start: the checkpoint to begin with; empty = none
 void train(HmoeAppConfig config, const Source& source, const std::string& start,
@@ -26,7 +77,7 @@ void train(HmoeAppConfig config, const Source& source, const std::string& start,
   config.train.save_dir = runtime.world.all_gather_bytes(config.train.save_dir)[0];
   const dist::Mesh mesh = make_hmoe_mesh(config, runtime.world);
   const auto model = make_hmoe_model(config, source->vocabulary_size(), mesh);
-  TranslationTask task(source, config.data, *model, criterion_options(config), runtime,
+  TranslationTask task(source, config.data, *model, criterion_options(config), runtime.world,
                        uint64_t(config.train.seed));
   initialize(*model, uint64_t(config.train.seed));
   for (const auto& [why, sentences] : task.skipped())
@@ -60,10 +111,9 @@ int main(int argc, char** argv) {
         if (std::none_of(args.begin(), args.end(), names))
           args.insert(args.begin(), {"--preset", "tiny"});
         const auto parse = [&] {
-          return parse_flags(
-              option_list(config), args, "train_hmoe",
-              "Train a stratified mixture-of-experts transformer (HMoE) for translation.",
-              hmoe_presets());
+          return parse_flags(option_list(config), args, "train_hmoe",
+                             "Train a transformer with stratified experts (HMoE) for translation.",
+                             hmoe_presets());
         };
         const ParseResult parsed = parse();
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
@@ -84,9 +134,7 @@ int main(int argc, char** argv) {
         source = open_source(config.data, uint64_t(config.train.seed));
         notes = parsed.notes;
         notes.insert(notes.end(), start.warnings.begin(), start.warnings.end());
-        return {.ranks = config.train.ranks,
-                .ranks_per_node = config.train.ranks_per_node,
-                .exit_code = {}};
+        return {config.train.ranks, config.train.ranks_per_node, {}};
       },
       [&](dist::Runtime& runtime) { train(config, source, start.folder, notes, runtime); });
 }

@@ -1,7 +1,7 @@
 // Translate standard input to standard output, line by line, with an HMoE checkpoint.
 #include <iostream>
 
-#include "apps/common/load_model.h"
+#include "apps/common/hmoe_app.h"
 #include "nn/generate.h"
 
 using namespace switchyard;
@@ -65,9 +65,8 @@ int main(int argc, char** argv) {
   return dist::run_main(
       argc, argv,
       [&](std::vector<std::string> args, int) -> dist::RunPlan {
-        OptionList options = option_list(config);
         const ParseResult parsed =
-            parse_flags(options, args, "translate",
+            parse_flags(option_list(config), args, "translate",
                         "Translate standard input to standard output, a sentence a line.");
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         config.generate.validate();

@@ -1,13 +1,38 @@
-// Tokenisers, scores and signatures of specs/bleu.md 2, 3 and 5 to 7.
+// Rules, n-grams, tokenisers, scores and signatures of specs/bleu.md.
 #include "apps/common/bleu.h"
 
+#include <unicode/locid.h>
+
 #include <cmath>
-#include <map>
 
 #include "apps/common/text_table.h"
-#include "apps/common/version.h"
 
 namespace switchyard {
+
+Rule::Rule(const std::string& regex, const char* with) : replacement(with, "UTF-8") {
+  UErrorCode status = U_ZERO_ERROR;
+  UParseError where;
+  pattern.reset(icu::RegexPattern::compile(regex.c_str(), where, status));
+  check(U_SUCCESS(status), concat("rule ", regex, ": ", u_errorName(status)));
+}
+
+std::string rewrite(const std::string& line, const Rules& rules, bool lower_case) {
+  auto text = icu::UnicodeString::fromUTF8(line);
+  std::string out;
+  if (!valid_utf8(line))
+    throw UserError("text to score must be UTF-8, got '" + text.toUTF8String(out) + "'");
+  if (lower_case) text.toLower(icu::Locale::getRoot());  // no Turkish or Lithuanian special rules
+  for (const Rule& rule : rules) {
+    UErrorCode status = U_ZERO_ERROR;
+    const std::unique_ptr<icu::RegexMatcher> matcher(rule.pattern->matcher(text, status));
+    check(U_SUCCESS(status), u_errorName(status));
+    const icu::UnicodeString replaced = matcher->replaceAll(rule.replacement, status);
+    check(U_SUCCESS(status), u_errorName(status));
+    text = replaced;
+  }
+  return text.toUTF8String(out);
+}
+
 namespace {
 
 // Each tokeniser is a list of these. Pair rules consume both characters.
@@ -41,24 +66,71 @@ const std::vector<const Rules*>& tokenizer_rules(const std::string& name) {
       {"zh", {&chinese, &punctuation, &join}},
       {"char", {&characters}},
       {"none", {}}};
-  const auto found = tokenizers.find(name);
-  user_check(found != tokenizers.end(),
+  user_check(tokenizers.contains(name),
              concat("BLEU tokenizer '", name, "' is not one of 13a, intl, zh, char, none"));
-  return found->second;
+  return tokenizers.at(name);
+}
+
+// N-grams of one order, of a segment or summed over a corpus.
+struct OrderTotals {
+  double hypothesis = 0, reference = 0, match = 0;
+};
+using NgramTotals = std::vector<OrderTotals>;  // orders 1, 2, ...
+
+// Words that lie in one line with one space between them; so do n-grams of them. Sorted n-grams are a
+// multiset.
+using Words = std::vector<std::string_view>;
+
+Words ngrams(const Words& words, size_t n) {
+  Words all;
+  for (size_t i = 0; i + n <= words.size(); ++i)
+    all.emplace_back(words[i].begin(), words[i + n - 1].end());
+  std::ranges::sort(all);
+  return all;
+}
+
+// All lines tokenised. match: sum over hypothesis n-grams of min(count there, largest count in any
+// reference); reference: n-grams of the one nearest in length, the shorter on a tie.
+NgramTotals count_matches(std::string hypothesis, Lines references, size_t orders) {
+  check(!references.empty(), "a segment to score has no reference");
+  static const Rules one_space = {{"[" + kSpaces + "]+", " "}};
+  const auto split = [](std::string& line) {
+    line = rewrite(line, one_space);
+    return split_words(line);
+  };
+  const Words words = split(hypothesis);
+  std::vector<Words> others;
+  for (std::string& reference : references) others.push_back(split(reference));
+  const Words& nearest = *std::ranges::min_element(others, {}, [&](const Words& other) {
+    return std::pair(std::abs(std::ssize(other) - std::ssize(words)), other.size());
+  });
+  NgramTotals totals;
+  for (size_t n = 1; n <= orders; ++n) {
+    const Words mine = ngrams(words, n);
+    Words most, shared;
+    for (const Words& other : others) {
+      Words larger;  // of multisets: the union has the larger count, the intersection the smaller
+      std::ranges::set_union(most, ngrams(other, n), std::back_inserter(larger));
+      most = std::move(larger);
+    }
+    std::ranges::set_intersection(mine, most, std::back_inserter(shared));
+    totals.push_back(
+        {double(mine.size()), double(ngrams(nearest, n).size()), double(shared.size())});
+  }
+  return totals;
 }
 
 // Sum of counts(hypothesis, its references) over a corpus.
 template <class Counts>
 NgramTotals sum_segments(const Lines& hypotheses, const std::vector<Lines>& references,
-                         const Counts& counts) {
+                         size_t orders, const Counts& counts) {
   user_check(hypotheses.size() == references.size(),
              concat("cannot score ", hypotheses.size(), " hypotheses with ", references.size(),
                     " references"));
-  NgramTotals sum;
+  NgramTotals sum(orders);
   for (size_t i = 0; i < hypotheses.size(); ++i) {
     const NgramTotals more = counts(hypotheses[i], references[i]);
-    sum.resize(more.size());
-    for (size_t n = 0; n < more.size(); ++n) {
+    for (size_t n = 0; n < orders; ++n) {
       sum[n].hypothesis += more[n].hypothesis;
       sum[n].reference += more[n].reference;
       sum[n].match += more[n].match;
@@ -88,7 +160,7 @@ double chrf_score(const NgramTotals& counts) {
 
 NgramTotals chrf_counts(const std::string& hypothesis, const Lines& references,
                         const ChrfOptions& options) {
-  check(!references.empty(), "chrF of a segment without a reference");
+  check(!references.empty(), "a segment to score has no reference");
   static const Rules characters = {{"(?s).", "$0 "}};
   // A word, a run of S, loses one ASCII punctuation mark P at its end, or else at its start: "(hi)" gives
   // "(hi" and ")".
@@ -132,9 +204,9 @@ BleuScore corpus_bleu(const Lines& hypotheses, const std::vector<Lines>& referen
     for (std::string& line : of_segment) line = bleu_tokenize(line, options);
     return count_matches(bleu_tokenize(hypothesis, options), of_segment, 4);
   };
-  const NgramTotals counts = sum_segments(hypotheses, references, count);
+  const NgramTotals counts = sum_segments(hypotheses, references, 4, count);
   BleuScore out;
-  if (counts.empty()) return out;
+  if (hypotheses.empty()) return out;
   const double c = counts[0].hypothesis, r = counts[0].reference;  // lengths
   out.hyp_len = int64_t(c);
   out.ref_len = int64_t(r);
@@ -179,7 +251,7 @@ std::string bleu_signature(const BleuOptions& options) {
                 "|eff:", options.effective_order ? "yes" : "no", "|tok:", options.tokenizer,
                 "|smooth:", options.smooth,
                 valued ? "[" + fixed(smoothing_value(options), 2) + "]" : "",
-                "|version:switchyard-", project_version());
+                "|version:switchyard-" SWITCHYARD_VERSION);
 }
 
 double corpus_chrf(const Lines& hypotheses, const std::vector<Lines>& references,
@@ -187,13 +259,13 @@ double corpus_chrf(const Lines& hypotheses, const std::vector<Lines>& references
   const auto count = [&](const std::string& hypothesis, const Lines& of_segment) {
     return chrf_counts(hypothesis, of_segment, options);
   };
-  return chrf_score(sum_segments(hypotheses, references, count));
+  return chrf_score(sum_segments(hypotheses, references, 6 + options.word_order, count));
 }
 
 std::string chrf_signature(const ChrfOptions& options) {
   return concat("nrefs:1|case:", options.lower_case ? "lc" : "mixed",
-                "|eff:yes|nc:6|nw:", options.word_order, "|space:no|version:switchyard-",
-                project_version());
+                "|eff:yes|nc:6|nw:", options.word_order,
+                "|space:no|version:switchyard-" SWITCHYARD_VERSION);
 }
 
 std::string chrf_text(double score, const ChrfOptions& options, const std::string& signature) {

@@ -1,14 +1,32 @@
 // BLEU and chrF as sacreBLEU 2.6.0 computes them (specs/bleu.md). A corpus is a list of hypotheses and, for
-// each, its references.
+// each, its references. Rules turn a line into tokens: text between white space again.
 //   BLEU = BP * exp(mean of ln precisions) of n-grams of 1..4 tokens
 //   chrF = F score, recall weighted beta^2 = 4, of n-grams of 1..6 characters and, for chrF++, 1..2 words
 #pragma once
 #include <array>
+#include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
-#include "apps/common/ngrams.h"
+#include <unicode/regex.h>
 
 namespace switchyard {
+
+using Lines = std::vector<std::string>;
+
+inline const std::string kSpaces = R"(\p{White_Space}\x1C-\x1F)";  // for use in [] of a rule
+
+// A substitution of all matches in the line as it was before the rule: text that one match consumed takes
+// no part in the next.
+struct Rule {
+  Rule(const std::string& regex, const char* replacement);  // ICU's syntax, $0 = the match
+  std::shared_ptr<const icu::RegexPattern> pattern;
+  icu::UnicodeString replacement;
+};
+using Rules = std::vector<Rule>;  // one after another
+// Lower case (full Unicode mappings) first, if wanted. Invalid UTF-8 is a UserError.
+std::string rewrite(const std::string& line, const Rules& rules, bool lower_case = false);
 
 struct BleuOptions {
   std::string tokenizer = "13a";  // 13a, intl, zh, char, none

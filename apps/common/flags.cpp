@@ -6,8 +6,9 @@
 #include <CLI/CLI.hpp>
 #include <set>
 
-#include "apps/common/version.h"
+#include "dist/runtime.h"
 #include "nn/checkpoint_files.h"
+#include "tensor/dispatch.h"
 
 namespace switchyard {
 
@@ -44,6 +45,18 @@ std::string help_text(const OptionList& list, const std::string& app, const std:
             ->group(option.group)
             ->option_text(option.type);
   return cli.help();
+}
+
+// Everything a bug report should say about the build and the machine. Version and commit are CMake's.
+std::string version_text(const std::string& app) {
+  // the matrix kernels choose by the same two questions (tensor/cpu/matmul.cpp)
+  const char* chosen = std::getenv("SWITCHYARD_ISA");
+  const char* isa = chosen ? chosen : __builtin_cpu_supports("avx512f") ? "avx512" : "avx2";
+  return concat(app,
+                " (Switchyard " SWITCHYARD_VERSION ")\ncommit           " SWITCHYARD_COMMIT
+                "\ncompiler         GCC " __VERSION__ "\ninstruction set  ",
+                isa, "\nMPI              ", dist::mpi_version(), "\nCUDA             ",
+                kBuiltWithCuda ? "yes\n" : "no\n");
 }
 
 using Words = std::vector<std::pair<const Option*, std::string>>;  // options with their values

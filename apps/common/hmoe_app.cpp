@@ -1,7 +1,5 @@
 #include "apps/common/hmoe_app.h"
 
-#include <cmath>
-
 #include "data/corpus.h"
 #include "data/synthetic.h"
 
@@ -60,9 +58,7 @@ std::shared_ptr<const TranslationSource> open_source(const DataConfig& config, u
 }
 
 CriterionOptions criterion_options(const HmoeAppConfig& config) {
-  return {config.label_smoothing, config.hmoe.moe_gate_loss_combine_method == "average",
-          config.hmoe.cmr() ? std::vector<std::string>{"gate", "cmr"}
-                            : std::vector<std::string>{"gate"}};
+  return {config.label_smoothing, config.hmoe.moe_gate_loss_combine_method == "average"};
 }
 
 dist::Mesh make_hmoe_mesh(const HmoeAppConfig& config, const dist::Comm& world) {
@@ -84,6 +80,23 @@ std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config, int64_
         return std::make_unique<moe::HmoeBlock>(config.hmoe, m.feed_forward(place.decoder),
                                                 m.dropout, positions, mesh);
       });
+}
+
+StoredRun open_stored_run(const std::string& path) {
+  user_check(!path.empty(), "--path must name a checkpoint: a run folder or a step folder");
+  StoredRun run{.folder = find_checkpoint("", path).folder, .config = {}, .tokenizer = {}};
+  const Hdf5File model = open_checkpoint(run.folder, false);
+  from_toml(option_list(run.config), model.read_bytes("/config"), run.folder + "/model.h5");
+  run.tokenizer = std::make_shared<const Tokenizer>(model.read_bytes("/tokenizer"),
+                                                    model.read_strings("/vocabulary"));
+  return run;
+}
+
+std::unique_ptr<Transformer> load_model(const StoredRun& run, const dist::Comm& world) {
+  auto model = make_hmoe_model(run.config, int64_t(run.tokenizer->vocabulary().size()),
+                               make_hmoe_mesh(run.config, world));
+  load_checkpoint(run.folder, checkpoint_entries(parameters(*model)));
+  return model;
 }
 
 }  // namespace switchyard

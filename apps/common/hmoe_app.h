@@ -1,16 +1,9 @@
 // What train_hmoe, eval_hmoe and translate share: the full configuration, the presets, and how a model and
 // its data are made from them. A checkpoint holds the configuration, so eval and translate rebuild it.
 #pragma once
-#include <memory>
-
-#include "apps/common/flags.h"
 #include "apps/common/train_config.h"
 #include "apps/common/translation_task.h"
-#include "data/sampler.h"
-#include "dist/mesh.h"
 #include "moe/methods/hmoe.h"
-#include "nn/optimizer.h"
-#include "nn/transformer.h"
 
 namespace switchyard {
 
@@ -53,11 +46,15 @@ dist::Mesh make_hmoe_mesh(const HmoeAppConfig& config, const dist::Comm& world);
 std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config, int64_t vocabulary,
                                              const dist::Mesh& mesh);
 
-// What a run says about itself before its first update: layout, parameters, memory, data, seed. Rank 0 prints to
-// standard output; collective. UserError when the ranks of a node need more memory for parameters, gradients and
-// optimizer than the machine has.
-void print_banner(const HmoeAppConfig& config, const TranslationSource& source, Transformer& model,
-                  const dist::Mesh& mesh, const dist::Runtime& runtime,
-                  const std::vector<std::string>& notes);  // banner.cpp
+// A trained HMoE from its checkpoint, at any number of ranks.
+struct StoredRun {
+  std::string folder;    // step folder
+  HmoeAppConfig config;  // as it was trained
+  std::shared_ptr<const Tokenizer> tokenizer;
+};
+// path: a step folder, or a run (its best checkpoint, else its last). Verifies all files; UserError.
+StoredRun open_stored_run(const std::string& path);
+// This rank's share of the model, with the stored parameters. Collective.
+std::unique_ptr<Transformer> load_model(const StoredRun& run, const dist::Comm& world);
 
 }  // namespace switchyard

@@ -7,12 +7,12 @@
 #include <fstream>
 #include <sstream>
 
+#include "apps/common/flags.h"
 #include "apps/common/progress.h"
 #include "apps/common/run_folder.h"
 #include "apps/common/run_log.h"
 #include "apps/common/tensorboard.h"
 #include "apps/common/text_table.h"
-#include "apps/common/version.h"
 #include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
@@ -20,6 +20,7 @@ namespace switchyard {
 namespace {
 
 namespace fs = std::filesystem;
+using namespace tensorboard;
 using nlohmann::json;
 
 class Folder {
@@ -313,7 +314,7 @@ TEST(TextTable, AlignsTextLeftAndNumbersRight) {
 }
 
 TEST(Version, SaysWhatABugReportNeeds) {
-  const std::string text = version_text("app");
+  const std::string text = parse_flags({}, {"--version"}, "app", "").text;
   for (const char* part : {"app (Switchyard ", "commit", "GCC", "avx", "MPI", "CUDA"})
     EXPECT_TRUE(contains(text, part)) << part;
 }

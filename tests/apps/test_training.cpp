@@ -48,7 +48,7 @@ Result train(HmoeAppConfig c, int64_t updates) {
     const dist::Mesh mesh = make_hmoe_mesh(c, runtime.world);
     const auto model = make_hmoe_model(c, source->vocabulary_size(), mesh);
     initialize(*model, 1);
-    TranslationTask task(source, c.data, *model, criterion_options(c), runtime, 1);
+    TranslationTask task(source, c.data, *model, criterion_options(c), runtime.world, 1);
     Trainer{c.train, c.optim, task, runtime, mesh, ""}.fit("");
   });
   Result r;
