@@ -1,5 +1,3 @@
-#include "data/gettext.h"
-
 #include <unicode/ucnv.h>
 #include <unicode/unistr.h>
 
@@ -8,7 +6,7 @@
 #include <memory>
 #include <unordered_set>
 
-#include "tensor/check.h"
+#include "data/text_files.h"
 
 namespace fs = std::filesystem;
 
@@ -110,12 +108,8 @@ bool unquote(std::string_view text, std::string& out) {
     if (text[i] == '"') return i + 1 == text.size();
     const bool escape = text[i] == '\\' && i + 1 < text.size();
     const size_t k = escape ? names.find(text[i + 1]) : names.npos;
-    if (k == names.npos) {
-      out += text[i];
-    } else {
-      out += values[k];
-      ++i;
-    }
+    out += k == names.npos ? text[i] : values[k];
+    i += k != names.npos;
   }
   return false;
 }

@@ -2,9 +2,6 @@
 
 #include <cmath>
 
-#include "data/corpus.h"
-#include "data/synthetic.h"
-
 namespace switchyard {
 
 Presets hmoe_presets() {
