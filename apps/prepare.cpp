@@ -3,7 +3,6 @@
 //   apps/prepare translation --gettext --langs fr,sv,da,eo --output corpus.h5
 //   apps/prepare translation --train-prefix DIR/train --valid-prefix DIR/valid --lang-pairs en-fr,en-de ...
 // The file is a function of text and options: not of the threads, the time or the folder's order.
-#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <thread>
@@ -12,7 +11,6 @@
 #include "apps/common/flags.h"
 #include "apps/common/text_table.h"
 #include "data/bitext_builder.h"
-#include "data/corpus.h"
 #include "tensor/parallel.h"
 
 namespace switchyard {
@@ -23,10 +21,9 @@ using Pair = std::array<std::string, 2>;
 struct PrepareConfig {
   std::string gettext, train_prefix, valid_prefix, test_prefix, langs, lang_pairs;
   bool plain_test = true;
-  int64_t max_pairs = 0;
   TokenizerOptions tokenizer;
   std::string output = "corpus.h5";
-  int64_t threads = 0, seed = 1;
+  int64_t threads = 0;
 
   template <class V>
   void visit(V&& v) {
@@ -42,7 +39,6 @@ struct PrepareConfig {
       "comma list; its order fixes the language tokens (catalogues: default fr,sv,da,eo)");
     v(lang_pairs, "lang-pairs",
       "comma list of pairs such as en-fr (text files: default en with each of --langs)");
-    v(max_pairs, "max-pairs", "training pairs kept of each language pair; 0 = all");
     v.group("Tokenizer");
     v(tokenizer.vocabulary_size, "vocab-size", "pieces of the SentencePiece model");
     v(tokenizer.model_type, "model-type", "kind of SentencePiece model", {"unigram", "bpe"});
@@ -51,7 +47,6 @@ struct PrepareConfig {
     v.group("Output");
     v(output, "output", "corpus file to write");
     v(threads, "threads", "threads for cleaning and encoding; 0 = all");
-    v(seed, "seed", "seed of the draw of --max-pairs");
   }
 };
 
@@ -68,14 +63,11 @@ std::vector<Pair> language_pairs(const PrepareConfig& config) {
   for (const std::string& name : names) {
     const size_t dash = std::min(name.find('-'), name.size() - 1);
     const Pair pair = {name.substr(0, dash), name.substr(dash + 1)};
-    user_check(!pair[0].empty() && !pair[1].empty() && pair[0] != pair[1],
-               concat("--lang-pairs ", name,
-                      ": expected two different languages with a dash, such as en-fr"));
-    for (const std::string& lang : pair)
-      for (unsigned char c : lang)
-        user_check(
-            std::isalnum(c) || c == '_' || c == '@',
-            concat("language ", lang, ": expected letters, digits, _ or @ (pt_BR, not pt-BR)"));
+    const auto allowed = [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '@'; };
+    user_check(!pair[0].empty() && !pair[1].empty() && pair[0] != pair[1] &&
+                   std::ranges::all_of(pair[0] + pair[1], allowed),
+               concat("language pair ", name, ": expected two different languages such as en-fr, ",
+                      "names of letters, digits, _ or @ (pt_BR, not pt-BR)"));
     if (!std::ranges::count(pairs, pair) && !std::ranges::count(pairs, Pair{pair[1], pair[0]}))
       pairs.push_back(pair);
   }
@@ -85,33 +77,34 @@ std::vector<Pair> language_pairs(const PrepareConfig& config) {
 // The order of the language tokens: --langs, then whatever else occurs (English last).
 std::vector<std::string> token_languages(const PrepareConfig& config,
                                          const std::vector<Pair>& pairs) {
-  std::vector<std::string> langs, used;
+  std::vector<std::string> langs = split_list(config.langs), used;
   for (const Pair& pair : pairs) used.insert(used.end(), pair.begin(), pair.end());
   std::ranges::stable_partition(used, [](const std::string& lang) { return lang != "en"; });
-  for (const std::string& lang : split_list(config.langs)) {
-    user_check(!std::ranges::count(langs, lang), concat("--langs: ", lang, " is given twice"));
-    user_check(std::ranges::count(used, lang),
-               concat("--langs ", lang, ": no pair has this language"));
-    langs.push_back(lang);
+  for (const std::string& lang : langs) {
+    user_check(std::ranges::count(langs, lang) == 1, "--langs: " + lang + " is given twice");
+    user_check(contains(used, lang), "--langs " + lang + ": no pair has this language");
   }
   for (const std::string& lang : used)
-    if (!std::ranges::count(langs, lang)) langs.push_back(lang);
+    if (!contains(langs, lang)) langs.push_back(lang);
   return langs;
+}
+
+// The file, perhaps compressed; "": there is none.
+std::string existing_file(const std::string& path) {
+  std::error_code ec;
+  for (const char* ending : {"", ".gz", ".zst", ".xz", ".bz2"})
+    if (std::filesystem::exists(path + ending, ec)) return path + ending;
+  return "";
 }
 
 // The two files of a pair: PREFIX.a-b.LANG, PREFIX.b-a.LANG or PREFIX.LANG, each also compressed.
 Pair find_files(const std::string& prefix, const Pair& pair) {
   for (const std::string& middle :
        {"." + pair[0] + "-" + pair[1], "." + pair[1] + "-" + pair[0], std::string()}) {
-    Pair found;
-    for (size_t side = 0; side < 2; ++side)
-      for (const char* ending : {".bz2", ".xz", ".zst", ".gz", ""}) {  // the last one counts
-        const std::string path = prefix + middle + "." + pair[side] + ending;
-        std::error_code ec;
-        if (std::filesystem::exists(path, ec)) found[side] = path;
-      }
+    const std::string stem = prefix + middle + ".";
+    const Pair found = {existing_file(stem + pair[0]), existing_file(stem + pair[1])};
     user_check(found[0].empty() == found[1].empty(),
-               concat("found ", found[0], found[1], ", but not its partner ", prefix, middle, ".",
+               concat("found ", found[0], found[1], ", but not its partner ", stem,
                       pair[found[1].empty()], "[.gz|.zst|.xz|.bz2]"));
     if (!found[0].empty()) return found;
   }
@@ -123,7 +116,7 @@ Pair find_files(const std::string& prefix, const Pair& pair) {
 std::vector<RawBitext> read_text(const PrepareConfig& config, const std::vector<Pair>& pairs) {
   std::vector<RawBitext> bitexts;
   for (const Pair& pair : pairs) {
-    RawBitext& b = bitexts.emplace_back(RawBitext{pair, {}, {}});
+    RawBitext& b = bitexts.emplace_back(RawBitext{pair});
     const std::string prefixes[] = {config.train_prefix, config.valid_prefix, config.test_prefix};
     for (size_t s = 0; s < 3; ++s) {
       if (prefixes[s].empty()) continue;
@@ -139,14 +132,10 @@ std::vector<RawBitext> read_text(const PrepareConfig& config, const std::vector<
 std::vector<std::string> tokenizer_lines(const std::vector<RawBitext>& bitexts) {
   std::vector<std::string> lines;
   std::unordered_set<std::string_view> seen;
-  for (size_t side = 0; side < 2; ++side) {
-    for (const RawBitext& b : bitexts) {
-      for (const TextPair& p : b.splits[0]) {
-        const std::string& line = side == 0 ? p.first : p.second;
-        if (seen.insert(line).second) lines.push_back(line);
-      }
-    }
-  }
+  for (const auto side : {&TextPair::first, &TextPair::second})
+    for (const RawBitext& b : bitexts)
+      for (const TextPair& p : b.splits[0])
+        if (seen.insert(p.*side).second) lines.push_back(p.*side);
   return lines;
 }
 
@@ -182,8 +171,6 @@ void prepare(const PrepareConfig& config) {
              "are split by themselves, and pair English with each of --langs");
   user_check(config.threads >= 0 && config.threads <= 4096,
              concat("--threads ", config.threads, ": expected 0 to 4096"));
-  user_check(config.max_pairs >= 0,
-             concat("--max-pairs ", config.max_pairs, ": expected 0 or more"));
   const double coverage = config.tokenizer.character_coverage;
   user_check(coverage > 0.5 && coverage <= 1.0,
              concat("--character-coverage ", coverage, ": expected above 0.5, at most 1"));
@@ -193,24 +180,23 @@ void prepare(const PrepareConfig& config) {
   set_num_threads(config.threads > 0 ? int(config.threads)
                                      : std::max(1, int(std::thread::hardware_concurrency())));
 
-  CatalogueOptions options{config.gettext, {}, config.plain_test};
-  for (const Pair& pair : pairs) options.langs.push_back(pair[1]);
-  std::vector<RawBitext> raw =
-      catalogues ? read_gettext(options, progress) : read_text(config, pairs);
+  std::vector<std::string> others;  // than English
+  for (const Pair& pair : pairs) others.push_back(pair[1]);
+  const std::vector<RawBitext> raw =
+      catalogues ? read_gettext(config.gettext, others, config.plain_test, progress)
+                 : read_text(config, pairs);
   for (const RawBitext& b : raw)
     user_check(!b.splits[0].empty(),
                concat("no usable training pair for ", b.langs[0], "-", b.langs[1]));
-  limit_training_pairs(raw, config.max_pairs, uint64_t(config.seed));
 
   const std::vector<std::string> lines = tokenizer_lines(raw);
   progress(concat("training a ", config.tokenizer.model_type, " tokenizer of ",
                   config.tokenizer.vocabulary_size, " pieces on ", lines.size(), " sentences"));
   Counts skipped;
   const std::string model = train_sentencepiece(lines, config.tokenizer, skipped);
-  Tokenizer tokenizer(model, make_vocabulary(model, langs));
+  const Tokenizer tokenizer(model, make_vocabulary(model, langs));
   progress("encoding");
-  std::vector<Bitext> bitexts = encode_bitexts(raw, tokenizer);
-  const TranslationSource corpus(config.output, langs, std::move(tokenizer), std::move(bitexts));
+  const TranslationSource corpus(config.output, langs, tokenizer, encode_bitexts(raw, tokenizer));
   for (const RawBitext& b : raw)
     for (const auto& [why, n] : b.counts) skipped[why] += n;
   PrepareConfig recorded = config;  // the file does not depend on these two
@@ -218,9 +204,9 @@ void prepare(const PrepareConfig& config) {
   write_corpus(config.output, corpus, skipped, to_toml(option_list(recorded)));
   print_sizes(corpus);
   print_skipped(raw, skipped);
-  std::printf("\nvocabulary %lld, checksum %s\nwrote %s (%.1f MB)\n",
-              static_cast<long long>(corpus.vocabulary_size()), corpus.checksum().c_str(),
-              config.output.c_str(), double(std::filesystem::file_size(config.output)) * 1e-6);
+  const double megabytes = double(std::filesystem::file_size(config.output)) * 1e-6;
+  std::cout << "\nvocabulary " << corpus.vocabulary_size() << ", checksum " << corpus.checksum()
+            << "\nwrote " << config.output << " (" << fixed(megabytes, 1) << " MB)\n";
 }
 
 int run(std::vector<std::string> args) {

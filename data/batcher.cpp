@@ -1,17 +1,9 @@
-#include "data/batcher.h"
-
-#include <algorithm>
-
-#include "tensor/check.h"
+#include "data/sampler.h"
 
 namespace switchyard {
 namespace {
 
 using Ids = std::vector<int64_t>;
-
-bool contains(const std::vector<std::string>& list, const std::string& name) {
-  return std::ranges::count(list, name) > 0;
-}
 
 // [rows, longest row], filled up with kPad at the left or at the right; adds the ids to `tokens`.
 Tensor padded(const std::vector<Ids>& rows, bool left, int64_t& tokens) {
@@ -44,12 +36,10 @@ std::vector<int32_t> selected_directions(const TranslationSource& source,
   const auto langs = split_list(config.langs), pairs = split_list(config.lang_pairs);
   std::vector<std::string> names;
   for (const Direction& d : source.directions()) names.push_back(d.name());
-  for (const auto& [option, given, known] :
-       {std::tuple("--langs ", &langs, &source.langs()), {"--lang-pairs ", &pairs, &names}})
-    for (const std::string& name : *given)
-      user_check(contains(*known, name),
-                 concat(option, name, ": ", source.origin(), " has no such one; nearest is ",
-                        nearest_name(name, *known)));
+  for (const std::string& lang : langs)
+    check_known(concat("--langs ", lang, ": not in ", source.origin()), lang, source.langs());
+  for (const std::string& pair : pairs)
+    check_known(concat("--lang-pairs ", pair, ": not in ", source.origin()), pair, names);
   std::vector<int32_t> directions;
   for (size_t d = 0; d < names.size(); ++d) {
     const Direction& x = source.directions()[d];
@@ -90,19 +80,17 @@ TranslationBatch make_batch(const Tokenizer& tokenizer, const DataConfig& config
   return b;
 }
 
-int64_t Batcher::source_length(SentenceRef s) const {
-  return std::ssize(source_->source(split_, s.direction)[s.source]) + 1 +
-         (config_.encoder_langtok != "none");
-}
-int64_t Batcher::target_length(SentenceRef s) const {
-  return std::ssize(source_->target(split_, s.direction)[s.index]) + 1 + config_.decoder_langtok;
+std::pair<int64_t, int64_t> Batcher::lengths(SentenceRef s) const {
+  const int64_t source = std::ssize(source_->source(split_, s.direction)[s.source]),
+                target = std::ssize(source_->target(split_, s.direction)[s.index]);
+  return {source + 1 + (config_.encoder_langtok != "none"), target + 1 + config_.decoder_langtok};
 }
 
 SentenceList Batcher::usable(int32_t direction, Counts& skipped) const {
   SentenceList list;
   for (int32_t i = 0; i < source_->size(split_, direction); ++i) {
     const SentenceRef s{direction, i, i};
-    const int64_t from = source_length(s), to = target_length(s);
+    const auto [from, to] = lengths(s);
     if (from > config_.max_source_positions) ++skipped["longer than --max-source-positions"];
     else if (to > config_.max_target_positions) ++skipped["longer than --max-target-positions"];
     else if (std::max(from, to) > config_.max_tokens) ++skipped["longer than --max-tokens"];
@@ -113,14 +101,14 @@ SentenceList Batcher::usable(int32_t direction, Counts& skipped) const {
 
 std::vector<SentenceList> Batcher::cut(SentenceList list, int64_t max_tokens, int64_t max_sentences,
                                        int64_t multiple) const {
-  std::ranges::stable_sort(list, {}, [&](SentenceRef s) { return target_length(s); });
-  std::ranges::stable_sort(list, {}, [&](SentenceRef s) { return source_length(s); });
+  std::ranges::stable_sort(list, {}, [&](SentenceRef s) { return lengths(s); });
   std::vector<SentenceList> batches;
   for (size_t begin = 0; begin < list.size();) {
     int64_t longest = 0, rows = 0;
     for (size_t i = begin; i < list.size() && (max_sentences == 0 || rows < max_sentences);
          ++i, ++rows) {
-      longest = std::max({longest, source_length(list[i]), target_length(list[i])});
+      const auto [from, to] = lengths(list[i]);
+      longest = std::max({longest, from, to});
       if (rows > 0 && (rows + 1) * longest > max_tokens) break;
     }
     // a batch that was cut by a limit keeps a multiple of rows; the list's end stays as it is

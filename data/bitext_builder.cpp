@@ -1,15 +1,9 @@
 #include "data/bitext_builder.h"
 
-#include <algorithm>
-#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
-#include "data/clean.h"
-#include "data/gettext.h"
-#include "tensor/check.h"
 #include "tensor/parallel.h"
-#include "tensor/rng.h"
 
 namespace switchyard {
 namespace {
@@ -43,22 +37,21 @@ std::vector<Candidate> clean_messages(std::vector<TextPair> messages, const std:
 
 }  // namespace
 
-std::vector<RawBitext> read_gettext(const CatalogueOptions& options,
-                                    const std::function<void(const std::string&)>& progress) {
-  const auto catalogues = find_catalogues(options.folder);
+std::vector<RawBitext> read_gettext(const std::string& folder,
+                                    const std::vector<std::string>& langs, bool plain_test,
+                                    const std::function<void(const std::string&)>& progress,
+                                    const std::array<int64_t, 4>& caps) {
+  const auto catalogues = find_catalogues(folder);
   std::vector<std::string> available;
   for (const auto& [lang, files] : catalogues) available.push_back(lang);
-  for (const std::string& lang : options.langs) {
-    user_check(
-        catalogues.contains(lang),
-        concat("--langs ", lang, ": no catalogues of this language below ", options.folder,
-               "; nearest of the ", available.size(), " there is ", nearest_name(lang, available)));
-  }
+  for (const std::string& lang : langs)
+    check_known(concat("--langs ", lang, ": no catalogues of this language below ", folder), lang,
+                available);
   std::vector<RawBitext> bitexts;
   std::vector<std::vector<Candidate>> candidates;
   std::unordered_map<std::string, int> languages_of;  // key -> in how many languages
-  for (const std::string& lang : options.langs) {
-    RawBitext& out = bitexts.emplace_back(RawBitext{{"en", lang}, {}, {}});
+  for (const std::string& lang : langs) {
+    RawBitext& out = bitexts.emplace_back(RawBitext{{"en", lang}});
     const auto& files = catalogues.at(lang);
     std::vector<TextPair> messages = read_catalogues(files, out.counts);
     progress(concat(lang, ": ", messages.size(), " messages in ", files.size(), " catalogues"));
@@ -75,7 +68,7 @@ std::vector<RawBitext> read_gettext(const CatalogueOptions& options,
       const auto drop = [&](const char* why, auto&& unwanted) {
         if (const auto n = std::erase_if(part, unwanted)) out.counts[why] += int64_t(n);
       };
-      if (split == Split::Test && options.plain_test)
+      if (split == Split::Test && plain_test)
         drop("test sentence not plain prose",
              [](const Candidate* c) { return !is_plain_prose(c->text.first); });
       if (split == Split::Train) {
@@ -85,7 +78,7 @@ std::vector<RawBitext> read_gettext(const CatalogueOptions& options,
         std::ranges::sort(part, {}, [&](const Candidate* c) {
           return std::pair(-languages_of[c->key], std::string_view(c->key));
         });
-        const int64_t cap = options.caps[size_t(split)];
+        const int64_t cap = caps[size_t(split)];
         if (const int64_t above = std::ssize(part) - cap; above > 0) {
           out.counts[concat("above the cap of ", kSplitNames[size_t(split)])] += above;
           part.resize(size_t(cap));
@@ -96,23 +89,6 @@ std::vector<RawBitext> read_gettext(const CatalogueOptions& options,
     }
   }
   return bitexts;
-}
-
-void limit_training_pairs(std::vector<RawBitext>& bitexts, int64_t limit, uint64_t seed) {
-  for (RawBitext& b : bitexts) {
-    std::vector<TextPair>& train = b.splits[0];
-    if (limit <= 0 || std::ssize(train) <= limit) continue;
-    b.counts["above --max-pairs"] += std::ssize(train) - limit;
-    RandomSequence random(
-        random_stream(seed, "prepare/max-pairs/" + b.langs[0] + "-" + b.langs[1]));
-    std::vector<size_t> order(train.size());
-    std::iota(order.begin(), order.end(), size_t(0));
-    for (size_t i = 0; i < size_t(limit); ++i)
-      std::swap(order[i], order[i + random.below(order.size() - i)]);
-    std::sort(order.begin(), order.begin() + limit);
-    for (size_t i = 0; i < size_t(limit); ++i) std::swap(train[i], train[order[i]]);
-    train.resize(size_t(limit));
-  }
 }
 
 std::vector<Bitext> encode_bitexts(const std::vector<RawBitext>& raw, const Tokenizer& tokenizer) {

@@ -1,68 +1,52 @@
 // Most rules are regular expressions (ICU's). None repeats a repetition, and those that try many lengths are bounded, so
 // that hostile text takes linear time.
-#include "data/clean.h"
-
 #include <unicode/locid.h>
 #include <unicode/regex.h>
 #include <unicode/uscript.h>
 #include <xxhash.h>
 
+#include <memory>
 #include <set>
 
-#include "tensor/check.h"
+#include "data/bitext_builder.h"
 
 namespace switchyard {
 namespace {
 
 using icu::UnicodeString;
 
-// A compiled pattern. Matching changes nothing in it, so threads share it.
-class Regex {
- public:
-  explicit Regex(const char* pattern) {
+// A pattern and what replaces it. Matching changes nothing in it, so threads share it.
+struct Regex {
+  // with: $n is what group n matched, nothing when it took no part
+  explicit Regex(const char* pattern, const char* with = "") : with(UnicodeString::fromUTF8(with)) {
     UErrorCode status = U_ZERO_ERROR;
-    pattern_.reset(icu::RegexPattern::compile(UnicodeString::fromUTF8(pattern), 0, status));
+    compiled.reset(icu::RegexPattern::compile(UnicodeString::fromUTF8(pattern), 0, status));
     check(U_SUCCESS(status), concat("bad pattern ", pattern));
-  }
-  std::unique_ptr<icu::RegexMatcher> on(const UnicodeString& text) const {
-    UErrorCode status = U_ZERO_ERROR;
-    return std::unique_ptr<icu::RegexMatcher>(pattern_->matcher(text, status));
   }
   // Everything that matches, from left to right
   std::vector<UnicodeString> matches(const std::string& text) const {
     const UnicodeString wide = UnicodeString::fromUTF8(text);
     UErrorCode status = U_ZERO_ERROR;
+    const std::unique_ptr<icu::RegexMatcher> matcher(compiled->matcher(wide, status));
     std::vector<UnicodeString> found;
-    for (const auto m = on(wide); m->find();) found.push_back(m->group(status));
+    while (matcher->find()) found.push_back(matcher->group(status));
     return found;
   }
-  bool found_in(const std::string& text) const { return !matches(text).empty(); }
-
- private:
-  std::unique_ptr<icu::RegexPattern> pattern_;
+  std::shared_ptr<const icu::RegexPattern> compiled;
+  UnicodeString with;
 };
+using Rules = std::vector<Regex>;
 
-struct Rewrite {
-  Regex pattern;
-  const char* with = "";  // $n: what group n matched, nothing when it took no part
-};
-
-template <size_t N>
-std::string rewritten(const std::string& text, const Rewrite (&rules)[N]) {
+std::string rewritten(const std::string& text, const Rules& rules) {
   UnicodeString now = UnicodeString::fromUTF8(text);
   UErrorCode status = U_ZERO_ERROR;
-  for (const Rewrite& rule : rules)
-    now = rule.pattern.on(now)->replaceAll(UnicodeString::fromUTF8(rule.with), status);
+  for (const Regex& rule : rules) {
+    const std::unique_ptr<icu::RegexMatcher> matcher(rule.compiled->matcher(now, status));
+    now = matcher->replaceAll(rule.with, status);
+  }
   check(U_SUCCESS(status), u_errorName(status));
   std::string out;
   return now.toUTF8String(out);
-}
-
-template <class Fn>
-int64_t count(const std::string& text, Fn&& wanted) {  // of code points
-  int64_t n = 0;
-  for_each_code_point(text, [&](UChar32 c) { n += wanted(c); });
-  return n;
 }
 
 // How a language is written: its scripts, and the range of the length ratio translation / English.
@@ -99,45 +83,42 @@ bool mostly_english(const std::string& english, const std::string& other) {
 }  // namespace
 
 std::string collapse_space(const std::string& text) {
-  static const Rewrite rules[] = {
-      {Regex(R"([\p{White_Space}\x{1C}-\x{1F}]++)"), " "},
-      {Regex("^ | $")},
-      {Regex(" ::$|:(?=:$)")},
-  };
+  static const Rules rules = {Regex(R"([\p{White_Space}\x{1C}-\x{1F}]++)", " "), Regex("^ | $"),
+                              Regex(" ::$|:(?=:$)")};
   return rewritten(text, rules);
 }
 
 std::string unwrap_markup(const std::string& text) {
   // Inline markup begins after white space or an opening mark, no space is next to its marks inside, and it ends before
   // white space or punctuation.
-  static const Rewrite rules[] = {
-      {Regex(R"((\\.|``[^`]++``))"  // kept for the next rule: escapes and literals
-             // **strong** and *emphasis*
-             R"(|(?<![^ ('"<\[{/:-])\*\*(?! )(?>(.{1,600}?)(?<![ \\])\*\*)(?![\w\P{ASCII}]))"
-             R"(|(?<![^ ('"<\[{/:-])\*(?![ *])(?>(.{1,600}?)(?<![ \\])\*)(?![\w\P{ASCII}]))"),
-       "$1$2$3"},
-      {Regex(R"(\\([*_`|<>]))"                  // \* and other escaped marks
-             R"(|``(?! )([^`]++)(?<![ \\])``)"  // ``literal``
-             // :role:`title <target>` and `title <target>`_
-             R"(|(?:(?<![\w:+.-]):[\w:+.-]{2,}+(?<=:))?`(?! )([^`<]+?) ?<[^`<>]*+>`_{0,2})"
-             // :role:`name`, :role:`~package.name`, :role:`!name`
-             R"(|(?<![\w:+.-]):[\w:+.-]{2,}+(?<=:)`(?! )!?(?:~(?:[^`]*\.)?)?([^`]++)(?<![ \\])`)"
-             R"(|`(?! )([^`]++)(?<![ \\])`_{0,2})"  // `quoted` and `link`_
-             // |substitution|
-             R"(|(?<![^ ('"<\[{/:-])\|(?! )(?>.{1,600}?(?<![ \\])\|)(?![\w\P{ASCII}]))"
-             R"(|\[[^\[\] ]*+\]_)"),  // [1]_, [CIT2002]_
-       "$1$2$3$4$5"},
+  static const Rules rules = {
+      Regex(R"((\\.|``[^`]++``))"  // kept for the next rule: escapes and literals
+            // **strong** and *emphasis*
+            R"(|(?<![^ ('"<\[{/:-])\*\*(?! )(?>(.{1,600}?)(?<![ \\])\*\*)(?![\w\P{ASCII}]))"
+            R"(|(?<![^ ('"<\[{/:-])\*(?![ *])(?>(.{1,600}?)(?<![ \\])\*)(?![\w\P{ASCII}]))",
+            "$1$2$3"),
+      Regex(R"(\\([*_`|<>]))"                  // \* and other escaped marks
+            R"(|``(?! )([^`]++)(?<![ \\])``)"  // ``literal``
+            // :role:`title <target>` and `title <target>`_
+            R"(|(?:(?<![\w:+.-]):[\w:+.-]{2,}+(?<=:))?`(?! )([^`<]+?) ?<[^`<>]*+>`_{0,2})"
+            // :role:`name`, :role:`~package.name`, :role:`!name`
+            R"(|(?<![\w:+.-]):[\w:+.-]{2,}+(?<=:)`(?! )!?(?:~(?:[^`]*\.)?)?([^`]++)(?<![ \\])`)"
+            R"(|`(?! )([^`]++)(?<![ \\])`_{0,2})"  // `quoted` and `link`_
+            // |substitution|
+            R"(|(?<![^ ('"<\[{/:-])\|(?! )(?>.{1,600}?(?<![ \\])\|)(?![\w\P{ASCII}]))"
+            R"(|\[[^\[\] ]*+\]_)",  // [1]_, [CIT2002]_
+            "$1$2$3$4$5"),
   };
   return rewritten(text, rules);
 }
 
 void strip_mnemonics(std::string& english, std::string& other) {
-  static const Rewrite leading[] = {
-      // "(_F)"; "_" or "&" before a word, but not "&amp;"
-      {Regex(R"( ?\([_&][A-Za-z]\)|(?<![^ ("'\[])[_&](?=\p{L})(?![A-Za-z]*+;))")}};
-  static const Rewrite inner[] = {
-      // "E_xit": the only mark, when the other side had one too
-      {Regex(R"(^([^_&]*+)(?<=[\w\P{ASCII}])[_&](?=[\w\P{ASCII}])([^_&]*+)$)"), "$1$2"}};
+  // "(_F)"; "_" or "&" before a word, but not "&amp;"
+  static const Rules leading = {
+      Regex(R"( ?\([_&][A-Za-z]\)|(?<![^ ("'\[])[_&](?=\p{L})(?![A-Za-z]*+;))")};
+  // "E_xit": the only mark, when the other side had one too
+  static const Rules inner = {
+      Regex(R"(^([^_&]*+)(?<=[\w\P{ASCII}])[_&](?=[\w\P{ASCII}])([^_&]*+)$)", "$1$2")};
   const std::string a = rewritten(english, leading), b = rewritten(other, leading);
   const bool marked = a != english, other_marked = b != other;
   english = other_marked && !marked ? rewritten(a, inner) : a;
@@ -154,8 +135,6 @@ const char* clean_pair(std::string& english, std::string& other, const std::stri
   // a word with a printf or brace placeholder: %s, %1$-5.2lf, %(name)s, {}, {name}
   static const Regex placeholder(R"([^ ]*(?:\{[^} ]*\}|%[0-9$#+\-.*']*[(\p{L}])[^ ]*)");
 
-  const auto is_visible = [](UChar32 c) { return c != ' '; };
-  UErrorCode status = U_ZERO_ERROR;
   for (std::string* side : {&english, &other})
     *side = collapse_space(unwrap_markup(collapse_space(*side)));
   strip_mnemonics(english, other);
@@ -163,32 +142,35 @@ const char* clean_pair(std::string& english, std::string& other, const std::stri
   const int64_t words = std::ssize(split_words(english));
   if (words < 3) return "English under 3 words";
   if (words > 80) return "English over 80 words";
-  const int64_t length = count_code_points(english), other_length = count_code_points(other);
-  if (length > 500) return "English over 500 characters";
-  if (other_length > 600) return "translation over 600 characters";
+  const std::vector<UChar32> letters = code_points(english), other_letters = code_points(other);
+  if (letters.size() > 500) return "English over 500 characters";
+  if (other_letters.size() > 600) return "translation over 600 characters";
   for (const std::string* side : {&english, &other})
     for (const auto& [pattern, why] : faults)
-      if (pattern.found_in(*side)) return why;
-  if (10 * count(english, u_isalpha) < 6 * count(english, is_visible)) return "under 60 % letters";
+      if (!pattern.matches(*side).empty()) return why;
+  const auto visible = [](const std::vector<UChar32>& text) {
+    return std::ssize(text) - std::ranges::count(text, ' ');
+  };
+  if (10 * std::ranges::count_if(letters, u_isalpha) < 6 * visible(letters))
+    return "under 60 % letters";
   if (2 * std::ssize(placeholder.matches(english)) >= words) return "mostly placeholders";
   const Writing writing = writing_of(lang);
   const bool latin = writing.scripts.empty();
   const auto in_script = [&](UChar32 c) {
+    UErrorCode status = U_ZERO_ERROR;
     return std::ranges::count(writing.scripts, uscript_getScript(c, &status)) > 0;
   };
-  if (!latin && 5 * count(other, in_script) < count(other, is_visible)) return "wrong script";
-  const double ratio = double(other_length) / double(length);
+  if (!latin && 5 * std::ranges::count_if(other_letters, in_script) < visible(other_letters))
+    return "wrong script";
+  const double ratio = double(other_letters.size()) / double(letters.size());
   if (ratio < writing.shortest || ratio > writing.longest) return "length ratio";
   if (latin && mostly_english(english, other)) return "mostly English words";
   return nullptr;
 }
 
 std::string normalized_key(const std::string& english) {
-  static const Rewrite rules[] = {
-      {Regex(R"(\p{Nd}++)"), "0"},
-      {Regex(R"([^\p{L}\p{Nd}_]++)"), " "},
-      {Regex("^ | $")},
-  };
+  static const Rules rules = {Regex(R"(\p{Nd}++)", "0"), Regex(R"([^\p{L}\p{Nd}_]++)", " "),
+                              Regex("^ | $")};
   std::string lower;
   UnicodeString::fromUTF8(english).toLower(icu::Locale::getRoot()).toUTF8String(lower);
   return rewritten(lower, rules);
@@ -205,7 +187,7 @@ Split split_of(const std::string& key) {
 
 bool is_plain_prose(const std::string& english) {
   static const Regex other(R"([\p{Nd}%{}<>=/\\'"|\[\]]|--|(?<!\p{L})\p{Lu}{2})");
-  return !other.found_in(english);
+  return other.matches(english).empty();
 }
 
 }  // namespace switchyard

@@ -1,5 +1,3 @@
-#include "data/gettext.h"
-
 #include <unicode/ucnv.h>
 #include <unicode/unistr.h>
 
@@ -8,7 +6,7 @@
 #include <memory>
 #include <unordered_set>
 
-#include "tensor/check.h"
+#include "data/text_files.h"
 
 namespace fs = std::filesystem;
 
@@ -110,12 +108,8 @@ bool unquote(std::string_view text, std::string& out) {
     if (text[i] == '"') return i + 1 == text.size();
     const bool escape = text[i] == '\\' && i + 1 < text.size();
     const size_t k = escape ? names.find(text[i + 1]) : names.npos;
-    if (k == names.npos) {
-      out += text[i];
-    } else {
-      out += values[k];
-      ++i;
-    }
+    out += k == names.npos ? text[i] : values[k];
+    i += k != names.npos;
   }
   return false;
 }
@@ -126,7 +120,7 @@ std::vector<TextPair> read_po(std::string_view text, Counts& skipped) {
   std::vector<TextPair> entries;
   std::map<std::string, std::string> fields;  // of an entry: keyword -> value
   std::string* value = nullptr;               // where a continuation line goes
-  bool fuzzy = false, obsolete = false, broken = false;
+  bool fuzzy = false, broken = false;
   // "msgstr" and "msgstr[0]" sort behind the other keywords
   const auto translated = [&] { return fields.lower_bound("msgstr") != fields.end(); };
   const auto end_entry = [&] {
@@ -134,30 +128,26 @@ std::vector<TextPair> read_po(std::string_view text, Counts& skipped) {
     const char* why = nullptr;
     if (broken) why = "malformed entry";
     else if (id == fields.end()) why = "";
-    else if (obsolete) why = "obsolete";
     else if (fuzzy && !id->second.empty()) why = "fuzzy";
     else if (fields.contains("msgid_plural")) why = "plural form";
     if (!why) entries.emplace_back(id->second, fields["msgstr"]);
     else if (*why) ++skipped[why];
     fields.clear();
     value = nullptr;
-    fuzzy = obsolete = broken = false;
+    fuzzy = broken = false;
   };
   for (std::string_view line : split_at(text, '\n')) {
     line = trimmed(line);
-    const bool old = line.starts_with("#~");
-    if (line.empty() || (line[0] == '#' && !old && translated())) end_entry();
+    if (line.empty() || line.starts_with("#~") || (line[0] == '#' && translated())) end_entry();
     fuzzy |= line.starts_with("#,") && line.find("fuzzy") != line.npos;
-    if (old) line = trimmed(line.substr(2));
-    // comments; "#~|": a previous message
-    if (line.empty() || line[0] == '#' || (old && line[0] == '|')) continue;
+    if (line.starts_with("#~ msgid ")) ++skipped["obsolete"];
+    if (line.empty() || line[0] == '#') continue;
     const size_t quote = std::min(line.find('"'), line.size());
     const std::string_view keyword = trimmed(line.substr(0, quote));
     if (!keyword.empty()) {
       if ((keyword == "msgctxt" || keyword == "msgid") && translated()) end_entry();
       value = keyword.starts_with("msg") ? &fields[std::string(keyword)] : nullptr;
     }
-    obsolete |= old;
     broken |= !value || !unquote(line.substr(quote), *value);
   }
   end_entry();

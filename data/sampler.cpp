@@ -1,10 +1,7 @@
 #include "data/sampler.h"
 
-#include <algorithm>
 #include <cmath>
-#include <numeric>
 
-#include "tensor/check.h"
 #include "tensor/rng.h"
 
 namespace switchyard {
@@ -28,7 +25,7 @@ std::vector<int64_t> epoch_counts(const std::vector<int64_t>& sizes, const std::
   for (int64_t n : sizes) ratio.push_back(n == 0 ? 0.0 : std::pow(double(n) / total, exponent));
   const double sum = std::accumulate(ratio.begin(), ratio.end(), 0.0);
   for (double& r : ratio) r /= sum;
-  const size_t largest = size_t(std::max_element(sizes.begin(), sizes.end()) - sizes.begin());
+  const size_t largest = size_t(std::ranges::max_element(sizes) - sizes.begin());
   // the largest direction contributes all its data: sum_d r_d / r_largest * size_largest
   const double wanted = double(sizes[largest]) / ratio[largest];
   const int64_t size = int64_t(std::min(wanted + 1e-6, kMaxScaleUp * total));

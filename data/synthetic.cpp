@@ -1,10 +1,6 @@
-#include "data/synthetic.h"
-
-#include <algorithm>
-#include <numeric>
 #include <set>
 
-#include "tensor/check.h"
+#include "data/corpus.h"
 #include "tensor/rng.h"
 
 namespace switchyard {

@@ -6,8 +6,6 @@
 #include <filesystem>
 #include <memory>
 
-#include "tensor/check.h"
-
 namespace switchyard {
 namespace {
 
@@ -17,7 +15,7 @@ constexpr size_t kMaxLineWords = 2000, kMaxLineBytes = 20000;
 // nullptr: usable; else the reason.
 const char* line_fault(std::string_view line) {
   if (line.size() > kMaxLineBytes) return "line too long";
-  if (line.find('\0') != std::string_view::npos) return "NUL byte";
+  if (line.find('\0') != line.npos) return "NUL byte";
   if (!valid_utf8(line)) return "invalid UTF-8";
   const size_t words = split_words(line).size();
   return words == 0 ? "empty line" : words > kMaxLineWords ? "line too long" : nullptr;
@@ -50,10 +48,10 @@ std::string read_file(const std::string& path) {
   };
   succeeded(archive_read_open_filename(reader.get(), path.c_str(), 1 << 16) == ARCHIVE_OK);
   archive_entry* entry = nullptr;
-  std::string text;
   const int header = archive_read_next_header(reader.get(), &entry);
-  if (header == ARCHIVE_EOF) return text;
+  if (header == ARCHIVE_EOF) return "";
   succeeded(header == ARCHIVE_OK);
+  std::string text;
   std::vector<char> block(1 << 18);
   la_ssize_t got = 0;
   while ((got = archive_read_data(reader.get(), block.data(), block.size())) > 0) {

@@ -3,14 +3,10 @@
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
 
-#include <algorithm>
-
-#include "tensor/check.h"
-
 namespace switchyard {
 namespace {
 
-constexpr const char* kSpecials[] = {"<s>", "<pad>", "</s>", "<unk>"};
+const std::vector<std::string> kSpecials = {"<s>", "<pad>", "</s>", "<unk>"};
 constexpr int64_t kMaxLineBytes = 4192;  // SentencePiece's own limit for a training line
 
 class LineIterator : public sentencepiece::SentenceIterator {
@@ -89,7 +85,7 @@ std::string train_sentencepiece(const std::vector<std::string>& lines,
 
 std::vector<std::string> make_vocabulary(const std::vector<std::string>& words,
                                          const std::vector<std::string>& langs) {
-  std::vector<std::string> all(std::begin(kSpecials), std::end(kSpecials));
+  std::vector<std::string> all = kSpecials;
   all.insert(all.end(), words.begin(), words.end());
   for (int i = 0; all.size() % 8 != 0; ++i)
     all.push_back(concat("madeupword000", i));  // fairseq's filler names
@@ -107,9 +103,9 @@ std::vector<std::string> make_vocabulary(const std::string& model,
 
 Tokenizer::Tokenizer(std::string model, std::vector<std::string> vocabulary)
     : model_(std::move(model)), vocabulary_(std::move(vocabulary)) {
-  user_check(vocabulary_.size() > 4 &&
-                 std::equal(std::begin(kSpecials), std::end(kSpecials), vocabulary_.begin()),
-             "the vocabulary does not begin with <s>, <pad>, </s>, <unk>");
+  user_check(
+      vocabulary_.size() > 4 && std::ranges::equal(kSpecials, std::span(vocabulary_).first(4)),
+      "the vocabulary does not begin with <s>, <pad>, </s>, <unk>");
   if (model_.empty()) return;
   processor_ = load(model_);
   const int pieces = processor_->GetPieceSize();
@@ -122,8 +118,7 @@ Tokenizer::Tokenizer(std::string model, std::vector<std::string> vocabulary)
 std::vector<int32_t> Tokenizer::encode(const std::string& text) const {
   std::vector<int32_t> ids;
   if (processor_) {
-    const auto status = processor_->Encode(text, &ids);
-    check(status.ok(), status.ToString());
+    ids = processor_->EncodeAsIds(text);
     for (int32_t& id : ids) id = id < kFirstPiece ? int32_t(kUnk) : id + kShift;
     return ids;
   }
@@ -147,11 +142,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
       text += (text.empty() ? "" : " ") + vocabulary_[size_t(id)];
     }
   }
-  if (!pieces.empty()) {
-    const auto status = processor_->Decode(pieces, &text);
-    check(status.ok(), status.ToString());
-  }
-  return text;
+  return processor_ ? processor_->DecodeIds(pieces) : text;
 }
 
 int64_t Tokenizer::language_token(const std::string& lang) const {

@@ -4,8 +4,6 @@
 #pragma once
 #include <memory>
 #include <span>
-#include <string>
-#include <vector>
 
 #include "data/utf8.h"
 

@@ -1,7 +1,6 @@
-// UTF-8 and code points, with ICU's tables, and lists of words. Text in this library is UTF-8 in std::string; rules
+// UTF-8 and code points, and lists of words. Text in this library is UTF-8 in std::string; rules
 // that look at characters work on code points.
 #pragma once
-#include <unicode/uchar.h>
 #include <unicode/utf8.h>
 
 #include <algorithm>
@@ -13,43 +12,27 @@
 #include <utility>
 #include <vector>
 
+#include "tensor/check.h"
+
 namespace switchyard {
 
 // Why something was left out, and how often. Printed by apps/prepare and stored in the corpus file.
 using Counts = std::map<std::string, int64_t>;
 
-// Calls fn(code point) for each; an invalid byte sequence gives one negative value.
-template <class Fn>
-void for_each_code_point(std::string_view text, Fn&& fn) {
-  const int64_t n = int64_t(text.size());
-  for (int64_t i = 0; i < n;) {
+// An invalid byte sequence gives one negative value.
+inline std::vector<UChar32> code_points(std::string_view text) {
+  std::vector<UChar32> points;
+  for (size_t i = 0; i < text.size();) {
     UChar32 c;
-    U8_NEXT(reinterpret_cast<const uint8_t*>(text.data()), i, n, c);
-    fn(c);
+    U8_NEXT(reinterpret_cast<const uint8_t*>(text.data()), i, text.size(), c);
+    points.push_back(c);
   }
+  return points;
 }
-
 inline bool valid_utf8(std::string_view text) {
-  bool ok = true;
-  for_each_code_point(text, [&](UChar32 c) { ok &= c >= 0; });
-  return ok;
+  return std::ranges::all_of(code_points(text), [](UChar32 c) { return c >= 0; });
 }
-
-// The property White_Space, and U+001C..001F, which are separators to text tools as well.
-inline bool is_white_space(UChar32 c) { return u_isUWhiteSpace(c) || (c >= 0x1C && c <= 0x1F); }
-
-inline void append_utf8(std::string& out, UChar32 c) {
-  uint8_t bytes[4];
-  int32_t n = 0;
-  U8_APPEND_UNSAFE(bytes, n, c);
-  out.append(reinterpret_cast<const char*>(bytes), size_t(n));
-}
-
-inline int64_t count_code_points(std::string_view text) {
-  int64_t n = 0;
-  for_each_code_point(text, [&](UChar32) { ++n; });
-  return n;
-}
+inline int64_t count_code_points(std::string_view text) { return std::ssize(code_points(text)); }
 
 // The pieces between the marks; "a\nb\n" has two lines. Only at '\n', never at U+0085 or U+2028.
 inline std::vector<std::string_view> split_at(std::string_view text, char mark) {
@@ -76,6 +59,10 @@ inline std::vector<std::string> split_list(std::string_view text) {
   return parts;
 }
 
+inline bool contains(const std::vector<std::string>& list, std::string_view name) {
+  return std::ranges::count(list, name) > 0;
+}
+
 // "did you mean": the known name with the smallest Levenshtein distance.
 inline std::string nearest_name(const std::string& name, const std::vector<std::string>& known) {
   std::string best;
@@ -94,6 +81,13 @@ inline std::string nearest_name(const std::string& name, const std::vector<std::
     if (row.back() < best_distance) best_distance = row.back(), best = k;
   }
   return best;
+}
+
+// UserError that begins with `what` and suggests the nearest name, unless `name` is a known one.
+inline void check_known(const std::string& what, const std::string& name,
+                        const std::vector<std::string>& known) {
+  user_check(contains(known, name),
+             concat(what, ": did you mean ", nearest_name(name, known), "?"));
 }
 
 }  // namespace switchyard

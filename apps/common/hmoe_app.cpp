@@ -1,8 +1,5 @@
 #include "apps/common/hmoe_app.h"
 
-#include "data/corpus.h"
-#include "data/synthetic.h"
-
 namespace switchyard {
 
 Presets hmoe_presets() {

@@ -1,6 +1,4 @@
 // Text files, tokenizer, vocabulary and the corpus file.
-#include "data/corpus.h"
-
 #include <archive.h>
 #include <archive_entry.h>
 

@@ -1,6 +1,5 @@
 // Message catalogues: what is read, what is counted, and that no byte string can do harm.
-#include "data/gettext.h"
-
+#include "data/text_files.h"
 #include "temp_folder.h"
 #include "tensor/rng.h"
 

@@ -4,7 +4,6 @@
 #include <map>
 #include <set>
 
-#include "data/synthetic.h"
 #include "temp_folder.h"
 
 namespace switchyard {
@@ -248,9 +247,9 @@ TEST(Sampler, BadOptionsAndPositions) {
     change(c);
     return user_error([&] { TrainIterator(source, c, 1, 0, 1); });
   };
-  EXPECT_NE(message([](DataConfig& c) { c.langs = "en,ab"; }).find("nearest is aa"),
+  EXPECT_NE(message([](DataConfig& c) { c.langs = "en,ab"; }).find("did you mean aa"),
             std::string::npos);
-  EXPECT_NE(message([](DataConfig& c) { c.lang_pairs = "en-ab"; }).find("nearest is en-aa"),
+  EXPECT_NE(message([](DataConfig& c) { c.lang_pairs = "en-ab"; }).find("did you mean en-aa"),
             std::string::npos);
   EXPECT_NE(message([](DataConfig& c) { c.langs = "aa,bb"; }).find("no pair"), std::string::npos);
   EXPECT_NE(
