@@ -28,8 +28,6 @@ Var gather_rows(const Var& x, const Tensor& index, int64_t no_grad_row) {
 }
 
 Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
-  check(index.numel() == x.dim(0),
-        concat("replace_rows: ", index.numel(), " indices for ", x.dim(0), " rows"));
   std::vector<int64_t> kept(base.dim(0));  // row -> itself, or -1 where x's row goes
   std::iota(kept.begin(), kept.end(), 0);
   for (const int64_t row : index.to_vector<int64_t>()) {
@@ -48,23 +46,24 @@ Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
 }
 
 Var gather_elements(const Var& x, const Tensor& row, const Tensor& column) {
-  check(row.numel() == column.numel(),
-        concat("gather_elements: ", row.numel(), " rows, ", column.numel(), " columns"));
-  Tensor y = empty_like(x.data(), {row.numel()});
-  gather_elements(x.data(), row, column, y);
-  return make_node("gather_elements", y, {x},
-                   [row, column, shape = x.shape()](const Tensor& dy) -> Grads {
-                     Tensor dx = zeros_like(dy, shape);
-                     scatter_add_elements(dy, row, column, dx);
+  const Tensor elements = x.data().reshape({x.data().numel(), 1});  // one element is a row of these
+  Tensor at = empty_like(row);
+  for (int64_t i = 0; i < row.numel(); ++i) {
+    const int64_t r = row.data<int64_t>()[i], c = column.data<int64_t>()[i];
+    check(c < x.dim(1), "gather_elements: column out of range");
+    at.data<int64_t>()[i] = r < 0 || c < 0 ? -1 : r * x.dim(1) + c;
+  }
+  return make_node("gather_elements", gathered(elements, at).reshape({row.numel()}), {x},
+                   [at, shape = x.shape()](const Tensor& dy) -> Grads {
+                     const Tensor dx = zeros_like(dy, shape);
+                     Tensor delements = dx.reshape({dx.numel(), 1});
+                     scatter_add_rows(dy, at, delements);
                      return {dx};
                    });
 }
 
 Var combine_rows(const Var& rows, const Tensor& offsets, const Tensor& position,
                  const Var& weight) {
-  check(position.numel() == weight.data().numel(),
-        concat("combine_rows: ", position.numel(), " positions, ", weight.data().numel(),
-               " weights"));
   Tensor y = empty_like(rows.data(), {offsets.numel() - 1, rows.dim(1)});  // [S, d]
   combine_forward(rows.data(), offsets, position, weight.data(), y);
   return make_node(

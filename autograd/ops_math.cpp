@@ -1,5 +1,5 @@
 // Elementwise ops, sums and reshapes, each with its gradient beside it.
-// Read before: ops.h, and style of an op in ops_norm.cpp (softmax).
+// Read before: ops.h, and style of an op in ops_softmax.cpp (softmax).
 #include "autograd/ops.h"
 
 namespace switchyard {
@@ -49,8 +49,6 @@ Var scale(const Var& x, double alpha) {
 }
 
 Var scale_rows(const Var& x, const Var& s) {
-  check(s.data().numel() == x.dim(0),
-        concat("scale_rows: ", s.data().numel(), " factors for ", x.dim(0), " rows"));
   Tensor y = empty_like(x.data());
   scale_rows(x.data(), s.data(), y);
   const Tensor for_s = saved_if(s.requires_grad(), x);
@@ -95,19 +93,16 @@ Var sum(const Var& x) { return dot(x, Tensor::full(x.shape(), 1, x.data().dtype(
 
 Var mean_rows(const Var& x) {
   const double share = 1.0 / double(std::max<int64_t>(x.dim(0), 1));  // no rows: mean 0
-  Tensor y = zeros_like(x.data(), {x.dim(1)});
-  sum_rows(x.data(), y);
+  Tensor y = empty_like(x.data(), {x.dim(1)});
+  grouped_sum_rows(x.data(), Tensor::of<int64_t>({0, x.dim(0)}), y);
   scale(share, y, y);
-  return make_node("mean_rows", y, {x}, [share, shape = x.shape()](const Tensor& dy) -> Grads {
-    Tensor dx = zeros_like(dy, shape);
-    add_row(dx, scaled(share, dy), dx);
-    return {dx};
+  return make_node("mean_rows", y, {x}, [share, n = x.dim(0)](const Tensor& dy) -> Grads {
+    const Tensor drow = scaled(share, dy).reshape({1, dy.numel()});
+    return {gathered(drow, Tensor::zeros({n}, DType::I64))};  // every row gets it
   });
 }
 
 Var dot(const Var& x, const Tensor& constant) {
-  check(x.data().numel() == constant.numel(),
-        concat("dot: ", x.data().numel(), " elements with ", constant.numel(), " constants"));
   const Tensor c = constant.reshape(x.shape());
   Tensor y = Tensor::empty({1}, DType::F64, c.device());
   sum_all(product(x.data(), c), y);

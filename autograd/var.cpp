@@ -18,34 +18,6 @@ namespace {
 thread_local uint64_t next_sequence = 1;
 thread_local bool grad_is_enabled = true;
 
-// Where a gradient goes: to an output of the node that made the input, to a leaf, or nowhere.
-struct Edge {
-  std::shared_ptr<Node> node;
-  int output = 0;
-  std::shared_ptr<Var::Impl> leaf;
-};
-
-Edge edge_to(const Var& x) {
-  if (!x.requires_grad()) return {};
-  if (x.impl()->node) return {x.impl()->node, x.impl()->output, nullptr};
-  return {nullptr, 0, x.impl()};
-}
-
-// One output of a node: what its gradient looks like, and the sum of those that arrived. A gradient is
-// never added to in place: its maker may have handed it to several inputs.
-struct Output {
-  Shape shape;
-  DType dtype;
-  Device device;
-  Tensor sum = {};
-
-  void add(const Tensor& g) {
-    Tensor total = sum.defined() ? empty_like(sum) : g;
-    if (sum.defined()) switchyard::add(sum, g, total);
-    sum = total;
-  }
-};
-
 }  // namespace
 
 struct Node {
@@ -56,16 +28,17 @@ struct Node {
   // what makes its outputs again.
   std::function<Grads(const Tensor&)> backward;
   std::function<std::vector<Var>()> replay;
-  std::vector<Edge> edges = {};  // one for each input
-  std::vector<Output> outputs = {};
+  std::vector<std::shared_ptr<GradSlot>> inputs = {};  // null where no gradient is wanted
+  std::vector<GradSlot> outputs = {};  // shared with their Vars, which keep the node
 
   // Drops a chain of nodes that only this one keeps alive without recursion: graphs may be deep.
   ~Node() {
-    std::vector<Edge> dying = std::move(edges);
+    auto dying = std::move(inputs);
     while (!dying.empty()) {
-      const std::shared_ptr<Node> n = std::move(dying.back().node);
+      const std::shared_ptr<GradSlot> x = std::move(dying.back());
       dying.pop_back();
-      if (n.use_count() == 1) std::ranges::move(n->edges, std::back_inserter(dying));
+      if (x.use_count() == 1 && x->node)
+        std::ranges::move(x->node->inputs, std::back_inserter(dying));
     }
   }
 };
@@ -75,56 +48,55 @@ namespace {
 // The outputs as Vars, made by `node` unless no gradient will be asked of it.
 std::vector<Var> attach(const std::shared_ptr<Node>& node, const std::vector<Tensor>& outputs,
                         const std::vector<Var>& inputs) {
-  std::vector<Var> result;
-  for (const Tensor& y : outputs) result.emplace_back(y);
   const bool wanted = node->always_run || std::ranges::any_of(inputs, &Var::requires_grad);
-  if (!grad_is_enabled || !wanted) return result;
-  for (const Var& x : inputs) node->edges.push_back(edge_to(x));
-  for (size_t i = 0; i < result.size(); ++i) {
-    const Tensor& y = outputs[i];
-    node->outputs.push_back({y.shape(), y.dtype(), y.device()});
-    result[i].impl()->node = node;
-    result[i].impl()->output = int(i);
+  for (const Tensor& y : outputs)
+    node->outputs.push_back({y.shape(), y.dtype(), y.device(), node.get()});
+  for (const Var& x : inputs) node->inputs.push_back(x.slot());
+  std::vector<Var> result;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const std::shared_ptr<GradSlot> slot(node, &node->outputs[i]);
+    result.emplace_back(outputs[i], grad_is_enabled && wanted ? slot : nullptr);
   }
   return result;
 }
 
-// Adds gradient g, made by node `from`, to where the edge leads.
-void send(const Edge& to, const Tensor& g, const char* from) {
-  if (!g.defined() || (!to.node && !to.leaf)) return;
-  const Shape& shape = to.node ? to.node->outputs[to.output].shape : to.leaf->data.shape();
-  const DType dtype = to.node ? to.node->outputs[to.output].dtype : to.leaf->data.dtype();
-  check(g.shape() == shape && g.dtype() == dtype,
-        concat("gradient from ", from, ": expected ", name_of(dtype), to_string(shape), ", got ",
-               name_of(g.dtype()), to_string(g.shape())));
-  if (to.node) {
-    to.node->outputs[to.output].add(g);
-  } else if (to.leaf->grad.defined()) {
-    add(to.leaf->grad, g, to.leaf->grad);
+// Adds gradient g, made by node `from`, to the slot. An output's sum is never added to in place: its maker
+// may have handed it to several inputs.
+void send(GradSlot* to, const Tensor& g, const char* from) {
+  if (!to || !g.defined()) return;
+  check(g.shape() == to->shape && g.dtype() == to->dtype,
+        concat("gradient from ", from, ": expected ", name_of(to->dtype), to_string(to->shape),
+               ", got ", name_of(g.dtype()), to_string(g.shape())));
+  if (!to->sum.defined()) {
+    to->sum = to->node ? g : g.clone();
   } else {
-    to.leaf->grad = g.clone();  // g may be shared with another input's gradient
+    Tensor total = to->node ? empty_like(g) : to->sum;
+    add(to->sum, g, total);
+    to->sum = total;
   }
 }
 
 // The gradients of a node's inputs. What it saved for them is freed on return.
 Grads run_node(Node& node) {
-  Output& y = node.outputs[0];
+  GradSlot& y = node.outputs[0];
   const auto backward = std::exchange(node.backward, nullptr);
-  if (!y.sum.defined() && !node.always_run) return Grads(node.edges.size());
+  if (!y.sum.defined() && !node.always_run) return Grads(node.inputs.size());
   const Tensor dy =
       y.sum.defined() ? std::exchange(y.sum, {}) : Tensor::zeros(y.shape, y.dtype, y.device);
   Grads dx = backward(dy);
-  check(dx.size() == node.edges.size(), concat("backward of ", node.name, ": expected ",
-                                               node.edges.size(), " gradients, got ", dx.size()));
+  check(dx.size() == node.inputs.size(), concat("backward of ", node.name, ": expected ",
+                                                node.inputs.size(), " gradients, got ", dx.size()));
   return dx;
 }
 
 }  // namespace
 
-Var::Var(Tensor data, bool requires_grad) : impl_(std::make_shared<Impl>()) {
-  impl_->data = std::move(data);
-  impl_->requires_grad = requires_grad;
+Var::Var(Tensor data, bool requires_grad) : Var(std::move(data), nullptr) {
+  const Tensor& x = impl_->data;
+  if (requires_grad) impl_->slot.reset(new GradSlot{x.shape(), x.dtype(), x.device()});
 }
+Var::Var(Tensor data, std::shared_ptr<GradSlot> slot)
+    : impl_(new Impl{std::move(data), std::move(slot)}) {}
 
 bool grad_enabled() { return grad_is_enabled; }
 GradMode::GradMode(bool enabled) : previous_(std::exchange(grad_is_enabled, enabled)) {}
@@ -144,15 +116,15 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
   check(std::ranges::any_of(roots, &Var::requires_grad), "backward: no root requires a gradient");
   NoGrad no_grad;
   std::map<uint64_t, std::shared_ptr<Node>> waiting;
-  const auto visit = [&](const Edge& e) {
-    if (!e.node) return;
-    check(e.node->backward || e.node->replay,
-          concat("backward: node '", e.node->name, "' has run already and is freed"));
-    waiting.emplace(e.node->sequence, e.node);
+  const auto visit = [&](const std::shared_ptr<GradSlot>& x) {
+    if (!x || !x->node) return;
+    check(x->node->backward || x->node->replay,
+          concat("backward: node '", x->node->name, "' has run already and is freed"));
+    waiting.emplace(x->node->sequence, std::shared_ptr<Node>(x, x->node));
   };
   const auto start = [&](const Var& root, const Tensor& gradient) {
-    visit(edge_to(root));
-    send(edge_to(root), gradient, "seed");
+    visit(root.slot());
+    send(root.slot().get(), gradient, "seed");
   };
   for (size_t i = 0; i < roots.size(); ++i) {
     const Tensor& y = roots[i].data();
@@ -161,17 +133,17 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
   }
   while (!waiting.empty()) {
     const std::shared_ptr<Node> node = waiting.extract(std::prev(waiting.end())).mapped();
-    for (const Edge& e : node->edges) visit(e);
+    for (const auto& x : node->inputs) visit(x);
     if (const auto replay = std::exchange(node->replay, nullptr)) {
       const std::vector<Var> again = replay();  // newer than all that wait: they run next
       check(again.size() == node->outputs.size(), "checkpoint: the replay has other outputs");
-      for (size_t i = 0; i < again.size(); ++i) start(again[i], node->outputs[i].sum);
+      for (size_t i = 0; i < again.size(); ++i)
+        start(again[i], std::exchange(node->outputs[i].sum, {}));
     } else {
       const Grads dx = run_node(*node);
-      for (size_t i = 0; i < dx.size(); ++i) send(node->edges[i], dx[i], node->name);
+      for (size_t i = 0; i < dx.size(); ++i) send(node->inputs[i].get(), dx[i], node->name);
     }
-    node->outputs.clear();
-    node->edges.clear();  // not recursive: `waiting` keeps the nodes before it
+    node->inputs.clear();  // not recursive: `waiting` keeps the nodes before it
   }
 }
 

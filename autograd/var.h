@@ -5,7 +5,6 @@
 #pragma once
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -13,33 +12,40 @@
 namespace switchyard {
 
 struct Node;
-using Grads =
-    std::vector<Tensor>;  // one for each input, in order; an undefined Tensor = no gradient
+// One for each input, in order; an undefined Tensor = no gradient
+using Grads = std::vector<Tensor>;
+
+// Where the gradients of one tensor arrive: at a leaf, or at an output of the node that made it.
+struct GradSlot {
+  Shape shape;
+  DType dtype;
+  Device device;
+  Node* node = nullptr;  // null for a leaf
+  Tensor sum = {};       // of what has arrived
+};
 
 class Var {
  public:
   Var() = default;                                        // undefined
   explicit Var(Tensor data, bool requires_grad = false);  // a leaf
+  Var(Tensor data, std::shared_ptr<GradSlot> slot);       // an op's output
   bool defined() const { return impl_ != nullptr; }
   const Tensor& data() const { return impl_->data; }
   void set_data(Tensor t) { impl_->data = std::move(t); }  // parameters only: optimizer, loading
   // Accumulated gradient of a leaf; undefined until the first backward.
-  const Tensor& grad() const { return impl_->grad; }
-  void set_grad(Tensor g) { impl_->grad = std::move(g); }
-  bool requires_grad() const { return impl_ && (impl_->requires_grad || impl_->node); }
+  Tensor grad() const { return requires_grad() ? impl_->slot->sum : Tensor(); }
+  void set_grad(Tensor g) { impl_->slot->sum = std::move(g); }
+  bool requires_grad() const { return slot() != nullptr; }
   const Shape& shape() const { return data().shape(); }
   int64_t dim(int i) const { return data().dim(i); }
   Var detach() const { return Var(data()); }
-
-  struct Impl {
-    Tensor data, grad;
-    bool requires_grad = false;
-    std::shared_ptr<Node> node;  // who made it; null for leaves
-    int output = 0;              // which output of that node
-  };
-  const std::shared_ptr<Impl>& impl() const { return impl_; }
+  std::shared_ptr<GradSlot> slot() const { return impl_ ? impl_->slot : nullptr; }
 
  private:
+  struct Impl {
+    Tensor data;
+    std::shared_ptr<GradSlot> slot;  // null: no gradient is wanted
+  };
   std::shared_ptr<Impl> impl_;
 };
 

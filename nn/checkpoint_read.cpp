@@ -1,6 +1,7 @@
 // Verifying, finding, loading and comparing checkpoints. Files are verified before HDF5 opens them.
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <filesystem>
 #include <iomanip>
 

@@ -34,11 +34,9 @@ struct Allocator {
 
   ~Allocator() { release_cached(); }
   void release_cached() {
-    for (const auto& [bytes, block] : cached) {
-      stats.reserved_bytes -= bytes;
-      std::free(block);
-    }
+    for (const auto& [bytes, block] : cached) std::free(block);
     cached.clear();
+    stats.reserved_bytes = stats.live_bytes;
   }
   // The block's true size is returned in bytes.
   std::byte* take(int64_t& bytes) {
@@ -67,9 +65,9 @@ struct Allocator {
   void give_back(std::byte* block, int64_t bytes) {
     const std::lock_guard lock(mutex);
     stats.live_bytes -= bytes;
+    cached.emplace_hint(cached.lower_bound(bytes), bytes, block);  // the next of its size to go
     // Sizes that nobody asks for again pile up where shapes only grow, as in decoding.
     if (stats.reserved_bytes - stats.live_bytes > 2 * stats.peak_bytes) release_cached();
-    cached.emplace_hint(cached.lower_bound(bytes), bytes, block);  // the next of its size to go
   }
 };
 

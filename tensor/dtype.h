@@ -1,7 +1,7 @@
 // Element types of tensors, and the map between the enum and C++ types.
 #pragma once
+#include <bit>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 #include "tensor/check.h"
@@ -15,17 +15,11 @@ struct BFloat16 {
   uint16_t bits;
   BFloat16() = default;
   explicit BFloat16(float x) {
-    uint32_t u;
-    std::memcpy(&u, &x, 4);
+    const auto u = std::bit_cast<uint32_t>(x);
     bits = (u & 0x7fffffffu) > 0x7f800000u ? uint16_t((u >> 16) | 64)
                                            : uint16_t((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  operator float() const {
-    uint32_t u = uint32_t(bits) << 16;
-    float x;
-    std::memcpy(&x, &u, 4);
-    return x;
-  }
+  operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
 };
 
 // f(T()) with the C++ type T of the enum
@@ -40,14 +34,12 @@ auto with_type(DType t, const F& f) {
 }
 
 template <class T>
-inline constexpr DType kDTypeOf = [] {
-  if (std::is_same_v<T, double>) return DType::F64;
-  if (std::is_same_v<T, BFloat16>) return DType::BF16;
-  if (std::is_same_v<T, int32_t>) return DType::I32;
-  if (std::is_same_v<T, int64_t>) return DType::I64;
-  if (std::is_same_v<T, uint8_t>) return DType::U8;
-  return DType::F32;
-}();
+inline constexpr DType kDTypeOf = std::is_same_v<T, double>     ? DType::F64
+                                  : std::is_same_v<T, BFloat16> ? DType::BF16
+                                  : std::is_same_v<T, int32_t>  ? DType::I32
+                                  : std::is_same_v<T, int64_t>  ? DType::I64
+                                  : std::is_same_v<T, uint8_t>  ? DType::U8
+                                                                : DType::F32;
 
 inline int64_t size_of(DType t) {
   return with_type(t, [](auto x) { return int64_t(sizeof x); });

@@ -16,17 +16,15 @@ namespace {
 std::recursive_mutex library;  // HDF5 is not thread-safe: every public function takes this lock
 const std::string kRoot = "/";
 
-// "H5Dopen2 failed: object 'x' doesn't exist": the innermost reason, the outermost function
+// "object 'x' doesn't exist (H5G_loc_find)": the innermost reason
 std::string hdf5_reason() {
-  std::pair<std::string, std::string> call_and_reason;
-  auto visit = [](unsigned, const H5E_error2_t* e, void* out) -> herr_t {
-    auto& [call, reason] = *static_cast<std::pair<std::string, std::string>*>(out);
-    if (reason.empty() && e->desc) reason = e->desc;
-    call = e->func_name;
+  std::string reason;
+  auto visit = [](unsigned depth, const H5E_error2_t* e, void* out) -> herr_t {
+    if (depth == 0) *static_cast<std::string*>(out) = concat(e->desc, " (", e->func_name, ")");
     return 0;
   };
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, visit, &call_and_reason);
-  return call_and_reason.first + " failed: " + call_and_reason.second;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, visit, &reason);
+  return reason;
 }
 
 // Where we are, for error messages; holds the lock while it lives

@@ -5,11 +5,37 @@
 // thread in a fixed order, so results do not depend on the number of threads.
 // Letters: n rows, c columns, V vocabulary, B batch, T time, H heads, D head width, G groups (experts).
 #pragma once
-#include "tensor/dispatch.h"
 #include "tensor/elementwise.h"
 #include "tensor/rng.h"
+#include "tensor/tensor.h"
 
 namespace switchyard {
+
+#ifndef SWITCHYARD_CUDA
+#define SWITCHYARD_CUDA false  // then Tensor::empty refuses to make CUDA tensors
+#endif
+
+inline bool on_cuda(const Tensor& argument) { return argument.device() == Device::CUDA; }
+inline bool on_cuda(const auto&) { return false; }
+
+// KERNEL(name, parameters...): declares cpu::name and cuda::name, and a function that calls the twin of
+// the device on which the tensor arguments live. It is a template, so that a differentiable op of the same
+// name (autograd/ops.h) is another overload.
+#define KERNEL(name, ...)                                     \
+  namespace cpu {                                             \
+  void name(__VA_ARGS__);                                     \
+  }                                                           \
+  namespace cuda {                                            \
+  void name(__VA_ARGS__);                                     \
+  }                                                           \
+  template <class... T>                                       \
+  requires requires(T && ... args) { cpu::name(args...); }    \
+  void name(T&&... args) {                                    \
+    if constexpr (SWITCHYARD_CUDA) {                          \
+      if ((on_cuda(args) || ...)) return cuda::name(args...); \
+    }                                                         \
+    cpu::name(args...);                                       \
+  }
 
 // --- fill, copy, random -----------------------------------------------------------------------------
 KERNEL(fill, double value, Tensor& y)        // any dtype
@@ -23,18 +49,15 @@ KERNEL(random_gumbel, RandomStream r, const Tensor& row_ids, Tensor& y)
 KERNEL(dropout, const Tensor& x, const Tensor& row_ids, RandomStream r, double p, Tensor& y)
 
 // --- elementwise and rows -----------------------------------------------------------------------------
-KERNEL(add, const Tensor& a, const Tensor& b, Tensor& y)       // y = a + b; y may be a or b
-KERNEL(multiply, const Tensor& a, const Tensor& b, Tensor& y)  // y = a * b
-KERNEL(scale, double alpha, const Tensor& x, Tensor& y)        // y = alpha * x; y may be x
-KERNEL(axpy, double alpha, const Tensor& x, Tensor& y)         // y += alpha * x
-KERNEL(add_row, const Tensor& x, const Tensor& row,
-       Tensor& y)  // y[i,j] = x[i,j] + row[j]; y may be x
+KERNEL(add, const Tensor& a, const Tensor& b, Tensor& y)         // y = a + b; y may be a or b
+KERNEL(multiply, const Tensor& a, const Tensor& b, Tensor& y)    // y = a * b
+KERNEL(scale, double alpha, const Tensor& x, Tensor& y)          // y = alpha * x; y may be x
+KERNEL(axpy, double alpha, const Tensor& x, Tensor& y)           // y += alpha * x
 KERNEL(scale_rows, const Tensor& x, const Tensor& s, Tensor& y)  // y[i,j] = s[i] * x[i,j],  s [n]
 KERNEL(row_dot, const Tensor& a, const Tensor& b, Tensor& y)     // y[i] = sum_j a[i,j] * b[i,j]
-KERNEL(sum_rows, const Tensor& x, Tensor& y)  // y[j] += sum_i x[i,j], rows in order
-KERNEL(sum_all, const Tensor& x, Tensor& y)   // y f64 [1]: f64 sums of blocks of 4096, in order
-KERNEL(squared_norm_blocks, const Tensor& x,
-       Tensor& y)  // y f64 [ceil(numel/4096)]: sum of squares of each block
+KERNEL(sum_all, const Tensor& x, Tensor& y)  // y f64 [1]: f64 sums of blocks of 4096, in order
+// y f64 [ceil(numel/4096)]: sum of squares of each block
+KERNEL(squared_norm_blocks, const Tensor& x, Tensor& y)
 KERNEL(argmax_rows, const Tensor& x, Tensor& y)  // y i64 [n]; the lowest index wins a tie
 // For each functor of elementwise.h: name_forward(x, y) and name_backward(x, y, dy, dx).
 #define SWITCHYARD_UNARY_KERNELS(name, Functor)      \
@@ -44,17 +67,15 @@ SWITCHYARD_UNARY_OPS(SWITCHYARD_UNARY_KERNELS)
 #undef SWITCHYARD_UNARY_KERNELS
 
 // --- matrix products: each output element is one fma chain over the inner index, ascending ----------------
-// c = op(a) op(b) + bias (accumulate: c += op(a) op(b)); op transposes when its flag is set; bias [columns of c]
-KERNEL(matmul, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-       const Tensor& bias, bool accumulate, Tensor& c)
-// Rows offsets[g]..offsets[g+1]-1 of x [n, k] belong to group g; offsets is i64 [G+1] on the host.
+// Rows offsets[g]..offsets[g+1]-1 of x [n, k] belong to group g; offsets is i64 [G+1] on the host. A plain
+// product has one group, offsets 0 and n; its w, bias and dw may lack the dimension G.
 // transpose_w: y = x w[g]^T, w [G, m, k]; else y = x w[g], w [G, k, m].  bias [G, m] or undefined.
 KERNEL(grouped_matmul, const Tensor& x, const Tensor& offsets, const Tensor& w, bool transpose_w,
        const Tensor& bias, Tensor& y)
 // dw[g] = dy_g^T x_g: dy [n, m], x [n, k], dw [G, m, k]; a group without rows gives zeros.
 KERNEL(grouped_matmul_dw, const Tensor& dy, const Tensor& x, const Tensor& offsets, Tensor& dw)
-KERNEL(grouped_sum_rows, const Tensor& x, const Tensor& offsets,
-       Tensor& y)  // y[g] = sum of x's rows in g; y [G, c]
+// y[g] = sum of x's rows in g, ascending; y [G, c]
+KERNEL(grouped_sum_rows, const Tensor& x, const Tensor& offsets, Tensor& y)
 
 // --- norm and softmax, along the last dimension ---------------------------------------------------------
 // y = (x - mean) * rstd * w + b;  mean, rstd [n] are saved for the gradient
@@ -69,11 +90,8 @@ KERNEL(log_softmax_forward, const Tensor& x, Tensor& y)  // inference only (beam
 
 // --- lookup, gather, scatter: index i64, -1 stands for "no row" ---------------------------------------------
 KERNEL(gather_rows, const Tensor& x, const Tensor& index, Tensor& y)  // y[i] = x[index[i]], or 0
-KERNEL(scatter_add_rows, const Tensor& x, const Tensor& index,
-       Tensor& y)  // y[index[i]] += x[i], i ascending
-// y[i] = x[row[i], column[i]];  the adjoint adds: x[row[i], column[i]] += y[i], i ascending
-KERNEL(gather_elements, const Tensor& x, const Tensor& row, const Tensor& column, Tensor& y)
-KERNEL(scatter_add_elements, const Tensor& y, const Tensor& row, const Tensor& column, Tensor& x)
+// y[index[i]] += x[i], i ascending
+KERNEL(scatter_add_rows, const Tensor& x, const Tensor& index, Tensor& y)
 // Token s has the choices i = offsets[s] .. offsets[s+1]-1; choice i found its row at position[i] (-1: dropped).
 // y[s] = sum_i weight[i] * rows[position[i]], in the order of i.  offsets [S+1], position [m] i64; weight [m].
 KERNEL(combine_forward, const Tensor& rows, const Tensor& offsets, const Tensor& position,
@@ -110,9 +128,8 @@ KERNEL(cross_entropy_backward, const Tensor& logits, const Tensor& target, int64
 
 struct AdamSpec {
   double lr, beta1, beta2, eps, weight_decay;
-  bool
-      decoupled;  // true: AdamW, p *= 1 - lr * weight_decay; false: fairseq's Adam, same form (decay on p)
-  int64_t step;           // of this parameter, from 1, for the bias correction
+  bool decoupled;  // true: AdamW; false: fairseq's Adam; both decay p by p *= 1 - lr * weight_decay
+  int64_t step;    // of this parameter, from 1, for the bias correction
   double gradient_scale;  // 1/N times the clipping factor
 };
 // fairseq's Adam: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;

@@ -26,8 +26,7 @@ void set_float_mode() { _mm_setcsr(_mm_getcsr() | 0x8040); }  // FTZ, DAZ
 
 void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& fn) {
   if (n <= 0) return;
-  const int64_t most = std::max<int64_t>(n / std::max<int64_t>(grain, 1), 1);
-  int threads = int(std::min<int64_t>(own_threads, most));
+  int threads = int(std::clamp<int64_t>(n / grain, 1, own_threads));
 #ifdef __SANITIZE_THREAD__
   threads = 1;  // libgomp is not instrumented: its barriers would be reported as races
 #endif
@@ -46,9 +45,8 @@ void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, in
       }
     }
   }
-  for (const auto& e : errors) {
+  for (const auto& e : errors)
     if (e) std::rethrow_exception(e);
-  }
 }
 
 }  // namespace switchyard

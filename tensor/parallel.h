@@ -11,7 +11,7 @@ void set_num_threads(int threads);  // of the calling rank thread; at least 1
 int num_threads();
 void set_float_mode();  // flush denormals to zero (FTZ, DAZ) on the calling thread
 
-// fn(begin, end) on disjoint chunks; at least `grain` items each. Exceptions are rethrown here.
+// fn(begin, end) on disjoint chunks; at least `grain` >= 1 items each. Exceptions are rethrown here.
 void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& fn);
 
 }  // namespace switchyard

@@ -59,9 +59,8 @@ inline uint32_t random_bits(RandomStream r, uint64_t i) {
   return block[i & 3];
 }
 inline float unit_float(uint32_t bits) { return float(bits >> 8) * 0x1p-24f; }  // [0, 1)
-inline float open_unit_float(uint32_t bits) {
-  return (float(bits >> 9) + 0.5f) * 0x1p-23f;
-}  // (0, 1)
+// (0, 1)
+inline float open_unit_float(uint32_t bits) { return (float(bits >> 9) + 0.5f) * 0x1p-23f; }
 
 // Sequential draws from one stream on the host: data order, sampling.
 class RandomSequence {

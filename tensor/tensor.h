@@ -3,7 +3,6 @@
 // Read before: dtype.h. Read next: kernels.h.
 #pragma once
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>

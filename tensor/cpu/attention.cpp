@@ -1,7 +1,7 @@
 // Scaled dot-product attention with key padding, causal mask, additive bias and dropout:
 // y = dropout(P) v,  P = softmax(scale q k^T + bias).  One (sentence, head) pair is one piece of work:
 // small matrix products on one thread, read in place from the [B*T, H*D] layout.
-#include "tensor/cpu/draws.h"
+#include "tensor/cpu/loops.h"
 #include "tensor/cpu/product.h"
 
 namespace switchyard::cpu {
@@ -44,6 +44,16 @@ void probability_row(T* row, int64_t t, const AttentionSpec& s, const uint8_t* p
   std::fill(row + seen, row + Tk, T(0));
 }
 
+// P after dropout, drawn at flat index `first`: in `space`, or P itself without dropout
+template <class T>
+Matrix<T> dropped(const Matrix<T>& P, const AttentionSpec& s, RandomStream r, int64_t first,
+                  const Tensor& space) {
+  if (s.dropout == 0) return P;
+  const Matrix<T> used = square_of<T>(space, s, 0);
+  draw_loop(r, first, 0, P.rows * P.columns, drop(P.data, used.data, s.dropout));
+  return used;
+}
+
 }  // namespace
 
 void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& key_padding,
@@ -56,7 +66,7 @@ void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const 
   if (bias.defined()) check_numel("attention: bias", s.heads * square, bias);
   FLOAT_DISPATCH(q.dtype(), T, {
     parallel_for(s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
-      const Tensor dropped = Tensor::empty({s.dropout > 0 ? square : 0}, q.dtype());
+      const Tensor space = Tensor::empty({s.dropout > 0 ? square : 0}, q.dtype());
       for (int64_t i = begin; i < end; ++i) {
         const int64_t b = i / s.heads, h = i % s.heads;
         const Matrix<T> P = square_of<T>(probs, s, i);
@@ -65,12 +75,8 @@ void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const 
           probability_row<T>(P.data + t * Tk, t, s,
                              key_padding.defined() ? key_padding.data<uint8_t>() + b * Tk : nullptr,
                              bias.defined() ? bias.data<T>() + (h * Tq + t) * Tk : nullptr);
-        Matrix<T> used = P;
-        if (s.dropout > 0) {
-          used = square_of<T>(dropped, s, 0);
-          draw_loop(r, i * square, 0, square, drop(P.data, used.data, s.dropout));
-        }
-        multiply_here<T>({used, head_of<T>(v, s, b, h), head_of<T>(y, s, b, h)});
+        multiply_here<T>(
+            {dropped(P, s, r, i * square, space), head_of<T>(v, s, b, h), head_of<T>(y, s, b, h)});
       }
     });
   });
@@ -92,19 +98,15 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
     // Head by head, sentences ascending: a thread that owns a head can sum its bias gradient in order.
     const int64_t item = dbias.defined() ? s.batch : 1;
     parallel_for(item ? s.heads * s.batch / item : 0, 1, [&](int64_t begin, int64_t end) {
-      const Tensor scores = Tensor::empty({square}, q.dtype()), dropped = empty_like(scores);
+      const Tensor scores = Tensor::empty({square}, q.dtype()), space = empty_like(scores);
       for (int64_t i = begin * item; i < end * item; ++i) {
         const int64_t h = i / s.batch, b = i % s.batch, at = (b * s.heads + h) * square;
         const auto of = [&](const Tensor& x) { return head_of<T>(x, s, b, h); };
-        Matrix<T> P = square_of<T>(probs, s, b * s.heads + h), dS = square_of<T>(scores, s, 0);
+        const Matrix<T> P = square_of<T>(probs, s, b * s.heads + h),
+                        dS = square_of<T>(scores, s, 0);
         multiply_here<T>({of(dy), of(v).transposed(), dS});
-        Matrix<T> used = P;
-        if (s.dropout > 0) {
-          used = square_of<T>(dropped, s, 0);
-          draw_loop(r, at, 0, square, drop(P.data, used.data, s.dropout));
-          draw_loop(r, at, 0, square, drop(dS.data, dS.data, s.dropout));
-        }
-        multiply_here<T>({used.transposed(), of(dy), of(dv)});
+        dropped(dS, s, r, at, scores);  // in place
+        multiply_here<T>({dropped(P, s, r, at, space).transposed(), of(dy), of(dv)});
         for (int64_t t = 0; t < square; t += s.time_k)
           softmax_row_backward(P.data + t, dS.data + t, dS.data + t, s.time_k);
         T* ds = dS.data;

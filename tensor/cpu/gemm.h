@@ -1,5 +1,5 @@
 // The blocked matrix product, written once over the vector fma of an instruction set. Every element of c
-// is one fma chain over k in ascending order: it starts from 0 (or the old c), is stored after each block
+// is one fma chain over k in ascending order: it starts from 0, is stored after each block
 // of k and taken up again, and the bias is added at its end. Blocks, tiles, vector width and threads
 // therefore never change a bit.
 //   for each block of kDepth inner indices: pack b into panels of two vectors' width       (L2)
@@ -142,7 +142,7 @@ void blocked_product(const Product<T>& p) {
     int64_t k0 = 0;
     do {  // once at least: with k = 0 the product is the bias alone
       const int64_t depth = lesser(kDepth, p.a.columns - k0);
-      const bool from_zero = k0 == 0 && !p.accumulate, last = k0 + depth == p.a.columns;
+      const bool last = k0 + depth == p.a.columns;
       for (int64_t j = 0; j < columns; j += P) {
         T* panel = packed_b + j * depth;
         if (columns - j < P)
@@ -155,7 +155,7 @@ void blocked_product(const Product<T>& p) {
         for (int64_t j = 0; j < columns; j += P)
           for (int64_t i = 0; i < rows; i += R)
             tile_of_rows<Fma, R, T>(rows - i, columns - j, packed_a + i * kStride,
-                                    packed_b + j * depth, depth, from_zero,
+                                    packed_b + j * depth, depth, k0 == 0,
                                     last && p.bias ? p.bias + n0 + j : nullptr,
                                     p.c.data + (m0 + i) * p.c.down + n0 + j, p.c.down);
       }

@@ -11,22 +11,6 @@ inline bool names_row(const char* kernel, int64_t i, int64_t n) {
   return i >= 0;
 }
 
-// f(x[row[i], column[i]], y[i]), i ascending, where both indices name something; else (a 0 apart, y[i])
-template <class F>
-void each_pair(const char* kernel, const Tensor& x, const Tensor& row, const Tensor& column,
-               const Tensor& y, const F& f) {
-  check_numel(kernel, y.numel(), row, column);
-  const int64_t c = columns_of(x), *r = row.data<int64_t>(), *k = column.data<int64_t>();
-  FLOAT_DISPATCH(x.dtype(), T, {
-    for (int64_t i = 0; i < y.numel(); ++i) {
-      const bool has_row = names_row(kernel, r[i], rows_of(x)),
-                 has_both = names_row(kernel, k[i], c) && has_row;
-      T absent = 0;
-      f(has_both ? x.data<T>()[r[i] * c + k[i]] : absent, y.data<T>()[i]);
-    }
-  });
-}
-
 }  // namespace
 
 void gather_rows(const Tensor& x, const Tensor& index, Tensor& y) {
@@ -51,13 +35,6 @@ void scatter_add_rows(const Tensor& x, const Tensor& index, Tensor& y) {
                       [from = x + i * c, to = y + at[i] * c](int64_t j) { to[j] += from[j]; });
     });
   });
-}
-
-void gather_elements(const Tensor& x, const Tensor& row, const Tensor& column, Tensor& y) {
-  each_pair("gather_elements", x, row, column, y, [](auto from, auto& to) { to = from; });
-}
-void scatter_add_elements(const Tensor& y, const Tensor& row, const Tensor& column, Tensor& x) {
-  each_pair("scatter_add_elements", x, row, column, y, [](auto& to, auto from) { to += from; });
 }
 
 void combine_forward(const Tensor& rows, const Tensor& offsets, const Tensor& position,

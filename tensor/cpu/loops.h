@@ -1,9 +1,11 @@
-// What the CPU kernels share: loops over elements and rows on all threads, sums of rows in a fixed order.
+// What the CPU kernels share: loops over elements and rows on all threads, sums of rows in a fixed order,
+// softmax of a row, random draws.
 #pragma once
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include "tensor/kernels.h"
@@ -61,11 +63,9 @@ void column_ranges(int64_t rows, int64_t columns, const F& f) {
 // Tensor arguments, all f32 or all f64. each_row passes row i of a plain tensor, element i of one(x), and
 // the start of whole(x), which may have any size. An output may be one of the inputs.
 struct Argument {
-  Argument(const Tensor& x, int64_t elements_per_row = kColumns)
-      : tensor(x), step(elements_per_row) {}
+  Argument(const Tensor& x, int64_t elements_per_row = -1) : tensor(x), step(elements_per_row) {}
   const Tensor& tensor;
-  int64_t step;
-  static constexpr int64_t kColumns = -1;
+  int64_t step;  // elements from row to row; -1: a row's length
 };
 inline Argument one(const Tensor& x) { return {x, 1}; }
 inline Argument whole(const Tensor& x) { return {x, 0}; }
@@ -93,15 +93,15 @@ void each_row(const char* kernel, const Argument (&x)[N], const F& f) {
   const int64_t n = rows_of(x[0].tensor), c = columns_of(x[0].tensor);
   std::array<int64_t, N> step;
   for (size_t k = 0; k < N; ++k) {
-    step[k] = x[k].step == Argument::kColumns ? c : x[k].step;
+    step[k] = x[k].step < 0 ? c : x[k].step;
     if (step[k]) check_numel(kernel, n * step[k], x[k].tensor);
   }
-  with_float(kernel, x[0].tensor.dtype(), [&](auto type) {
-    [&]<size_t... K>(std::index_sequence<K...>) {
-      const std::array p = {x[K].tensor.template data<decltype(type)>()...};
-      row_loop(n, c, [=](int64_t i) { f(i, c, (p[K] + i * step[K])...); });
-    }
-    (std::make_index_sequence<N>());
+  with_pointers(kernel, x, [&](auto*... p) {
+    row_loop(n, c, [=](int64_t i) {
+      size_t k = 0;
+      const std::array rows = {(p + i * step[k++])...};
+      std::apply([&](auto*... row) { f(i, c, row...); }, rows);
+    });
   });
 }
 
@@ -159,6 +159,30 @@ template <class T>
 inline T log_sum_exp(const T* x, int64_t n) {
   const T top = row_max(x, n);
   return top + vmath::log(row_sum(n, [=](int64_t j) { return vmath::exp(x[j] - top); }));
+}
+
+// --- random draws ---------------------------------------------------------------------------------------
+// f(i, random_bits(r, first + i)) for i in [begin, end): Philox, eight blocks side by side
+template <class F>
+inline void draw_loop(RandomStream r, uint64_t first, int64_t begin, int64_t end, const F& f) {
+  constexpr int64_t kBits = 512, kWide = 8;
+  alignas(64) uint32_t bits[kBits];
+  for (int64_t i = begin; i < end;) {
+    const uint64_t element = first + uint64_t(i);
+    const int64_t skip = int64_t(element & 3), m = std::min(kBits - skip, end - i);
+    for (int64_t j = 0; j < skip + m; j += 4 * kWide)
+      philox<kWide>(r, (element >> 2) + uint64_t(j / 4), bits + j);
+    vector_loop(0, m, [=, own = bits + skip](int64_t j) { f(i + j, own[j]); });
+    i += m;
+  }
+}
+
+// For draw_loop: y = x * [u >= p] / (1 - p)
+template <class T>
+auto drop(const T* x, T* y, double p) {
+  return [=, limit = float(p), factor = T(1 / (1 - p))](int64_t i, uint32_t bits) {
+    y[i] = x[i] * (unit_float(bits) >= limit ? factor : T(0));
+  };
 }
 
 }  // namespace switchyard::cpu

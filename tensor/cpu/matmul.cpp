@@ -41,7 +41,7 @@ void multiply_all(const std::vector<Product<T>>& products) {
   // At least 2^19 multiplications (about 10 us) for each thread, or waking it does not pay.
   parallel_for(total, 1 << 19, [&](int64_t begin, int64_t end) {
     int64_t at = 0;  // position on the line
-    for (const auto& [a, b, c, bias, accumulate] : products) {
+    for (const auto& [a, b, c, bias] : products) {
       // Few rows and many columns: narrow blocks, so that each thread has columns of its own to pack.
       const int64_t block = c.rows >= 64 * threads
                                 ? c.columns
@@ -54,7 +54,7 @@ void multiply_all(const std::vector<Product<T>>& products) {
         const int64_t last = std::clamp<int64_t>((end - at + row - 1) / row, 0, c.rows);
         if (first < last)
           multiply({a.part(first, 0, last - first, a.columns), b.part(0, j, b.rows, width),
-                    c.part(first, j, last - first, width), bias ? bias + j : nullptr, accumulate});
+                    c.part(first, j, last - first, width), bias ? bias + j : nullptr});
         at += c.rows * row;
       }
     }
@@ -63,17 +63,19 @@ void multiply_all(const std::vector<Product<T>>& products) {
 
 // All dimensions but the last together count rows.
 template <class T>
-Matrix<T> matrix(const Tensor& x, bool transposed = false) {
-  const Matrix<T> stored{x.data<T>(), rows_of(x), columns_of(x), columns_of(x)};
-  return transposed ? stored.transposed() : stored;
+Matrix<T> matrix(const Tensor& x) {
+  return {x.data<T>(), rows_of(x), columns_of(x), columns_of(x)};
+}
+Tensor by_group(const Tensor& x, int64_t groups) {
+  check(x.rank() >= 2, "a product needs a matrix for each group");
+  return x.reshape({groups, x.dim(-2), x.dim(-1)});
 }
 
 // The offsets [G+1] of groups, which must rise from 0 to n
-const int64_t* checked_offsets(const char* kernel, const Tensor& offsets, int64_t groups,
-                               int64_t n) {
-  check_numel(kernel, groups + 1, offsets);
+const int64_t* checked_offsets(const char* kernel, const Tensor& offsets, int64_t n) {
   const int64_t* o = offsets.data<int64_t>();
-  if (o[0] != 0 || o[groups] != n || !std::is_sorted(o, o + groups + 1))
+  const int64_t* last = o + offsets.numel() - 1;
+  if (last < o || *o != 0 || *last != n || !std::is_sorted(o, last + 1))
     throw Error(concat(kernel, ": offsets do not rise from 0 to ", n));
   return o;
 }
@@ -87,57 +89,45 @@ void multiply_here(const Product<T>& p) {
 template void multiply_here(const Product<float>&);
 template void multiply_here(const Product<double>&);
 
-void matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-            const Tensor& bias, bool accumulate, Tensor& c) {
-  check(a.rank() == 2 && b.rank() == 2 && c.rank() == 2, "matmul: needs matrices");
-  const int64_t m = a.dim(transpose_a), k = a.dim(!transpose_a), n = c.dim(1);
-  check_numel("matmul", k * n, b);
-  check_numel("matmul", m * n, c);
-  if (bias.defined()) check_numel("matmul: bias", n, bias);
-  FLOAT_DISPATCH(a.dtype(), T, {
-    multiply_all<T>({{matrix<T>(a, transpose_a), matrix<T>(b, transpose_b), matrix<T>(c),
-                      bias.data<T>(), accumulate}});
-  });
-}
-
 void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, bool transpose_w,
                     const Tensor& bias, Tensor& y) {
-  check(w.rank() == 3, "grouped_matmul: needs w of rank 3");
-  const int64_t n = rows_of(x), groups = w.dim(0);
-  const int64_t k = w.dim(transpose_w ? 2 : 1), m = w.dim(transpose_w ? 1 : 2);
-  check_numel("grouped_matmul", n * k, x);
+  const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul", offsets, n);
+  const int64_t groups = offsets.numel() - 1;
+  const Tensor weight = by_group(w, groups);
+  const int64_t m = weight.dim(transpose_w ? 1 : 2);
+  check_numel("grouped_matmul", n * weight.dim(transpose_w ? 2 : 1), x);
   check_numel("grouped_matmul", n * m, y);
   if (bias.defined()) check_numel("grouped_matmul: bias", groups * m, bias);
-  const int64_t* o = checked_offsets("grouped_matmul", offsets, groups, n);
   FLOAT_DISPATCH(x.dtype(), T, {
     std::vector<Product<T>> products;
-    for (int64_t g = 0; g < groups; ++g)
-      products.push_back(
-          {matrix<T>(x.slice(o[g], o[g + 1])), matrix<T>(w.slice(g, g + 1), transpose_w),
-           matrix<T>(y.slice(o[g], o[g + 1])), bias.defined() ? bias.data<T>() + g * m : nullptr});
+    for (int64_t g = 0; g < groups; ++g) {
+      const Matrix<T> own = matrix<T>(weight.slice(g, g + 1));
+      products.push_back({matrix<T>(x.slice(o[g], o[g + 1])), transpose_w ? own.transposed() : own,
+                          matrix<T>(y.slice(o[g], o[g + 1])),
+                          bias.defined() ? bias.data<T>() + g * m : nullptr});
+    }
     multiply_all(products);
   });
 }
 
 void grouped_matmul_dw(const Tensor& dy, const Tensor& x, const Tensor& offsets, Tensor& dw) {
-  const int64_t n = rows_of(x), groups = dw.dim(0), m = columns_of(dy), k = columns_of(x);
-  check_numel("grouped_matmul_dw", n * m, dy);
-  check_numel("grouped_matmul_dw", groups * m * k, dw);
-  const int64_t* o = checked_offsets("grouped_matmul_dw", offsets, groups, n);
+  const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul_dw", offsets, n);
+  const Tensor out = by_group(dw, offsets.numel() - 1);
+  check_numel("grouped_matmul_dw", n * out.dim(1), dy);
+  check_numel("grouped_matmul_dw", n * out.dim(2), x);
   FLOAT_DISPATCH(x.dtype(), T, {
     std::vector<Product<T>> products;
-    for (int64_t g = 0; g < groups; ++g)
-      products.push_back({matrix<T>(dy.slice(o[g], o[g + 1]), true),
-                          matrix<T>(x.slice(o[g], o[g + 1])), matrix<T>(dw.slice(g, g + 1))});
+    for (int64_t g = 0; g < out.dim(0); ++g)
+      products.push_back({matrix<T>(dy.slice(o[g], o[g + 1])).transposed(),
+                          matrix<T>(x.slice(o[g], o[g + 1])), matrix<T>(out.slice(g, g + 1))});
     multiply_all(products);
   });
 }
 
 void grouped_sum_rows(const Tensor& x, const Tensor& offsets, Tensor& y) {
-  const int64_t groups = rows_of(y), n = rows_of(x);
-  const int64_t* o = checked_offsets("grouped_sum_rows", offsets, groups, n);
+  const int64_t n = rows_of(x), *o = checked_offsets("grouped_sum_rows", offsets, n);
   const Tensor group = Tensor::empty({n}, DType::I64);  // of each row
-  for (int64_t g = 0; g < groups; ++g)
+  for (int64_t g = 0; g + 1 < offsets.numel(); ++g)
     std::fill(group.data<int64_t>() + o[g], group.data<int64_t>() + o[g + 1], g);
   fill(0.0, y);
   scatter_add_rows(x, group, y);

@@ -22,7 +22,6 @@ template <class T>
 struct Product {
   Matrix<T> a, b, c;
   const T* bias = nullptr;
-  bool accumulate = false;  // c += ...
 };
 
 template <class T>

@@ -1,5 +1,5 @@
 // Random fills and dropout: every element is a function of (stream, element index) alone.
-#include "tensor/cpu/draws.h"
+#include "tensor/cpu/loops.h"
 
 namespace switchyard::cpu {
 namespace {
@@ -18,29 +18,45 @@ inline float normal_quantile(float u) {
   return 1.41421356f * x * (w < 5.0f ? near : far);
 }
 
+// Elements i of y [n, c] with the draws of elements first + i; or, given row_ids [n], every row with the
+// draws of row row_ids[i] of the whole.
+template <class F>
+void draw_rows(RandomStream r, uint64_t first, const Tensor& row_ids, const Tensor& y, const F& f) {
+  const int64_t n = rows_of(y), c = columns_of(y);
+  if (!row_ids.defined())
+    return parallel_for(n * c, kGrain,
+                        [&](int64_t begin, int64_t end) { draw_loop(r, first, begin, end, f); });
+  check_numel("random draws: row_ids", n, row_ids);
+  row_loop(n, c, [&, id = row_ids.data<int64_t>()](int64_t i) {
+    draw_loop(r, uint64_t((id[i] - i) * c), i * c, (i + 1) * c, f);
+  });
+}
+
+// y[i] = value(T(), the draw of element i)
+template <class F>
+void fill_drawn(const char* kernel, RandomStream r, int64_t first, const Tensor& row_ids, Tensor& y,
+                const F& value) {
+  with_pointers(kernel, {y}, [&]<class T>(T* p) {
+    draw_rows(r, uint64_t(first), row_ids, y,
+              [=](int64_t i, uint32_t bits) { p[i] = value(T(), bits); });
+  });
+}
+
 }  // namespace
 
 void random_uniform(RandomStream r, int64_t first_index, double lo, double hi, Tensor& y) {
-  with_pointers("random_uniform", {y}, [&]<class T>(T* p) {
-    draw_rows(r, uint64_t(first_index), Tensor(), y, [=](int64_t i, uint32_t bits) {
-      p[i] = std::fma(T(hi - lo), T(unit_float(bits)), T(lo));
-    });
+  fill_drawn("random_uniform", r, first_index, {}, y, [=]<class T>(T, uint32_t bits) {
+    return std::fma(T(hi - lo), T(unit_float(bits)), T(lo));
   });
 }
-
 void random_normal(RandomStream r, int64_t first_index, double stddev, Tensor& y) {
-  with_pointers("random_normal", {y}, [&]<class T>(T* p) {
-    draw_rows(r, uint64_t(first_index), Tensor(), y, [=](int64_t i, uint32_t bits) {
-      p[i] = T(stddev) * T(normal_quantile(open_unit_float(bits)));
-    });
+  fill_drawn("random_normal", r, first_index, {}, y, [=]<class T>(T, uint32_t bits) {
+    return T(stddev) * T(normal_quantile(open_unit_float(bits)));
   });
 }
-
 void random_gumbel(RandomStream r, const Tensor& row_ids, Tensor& y) {
-  with_pointers("random_gumbel", {y}, [&]<class T>(T* p) {
-    draw_rows(r, 0, row_ids, y, [=](int64_t i, uint32_t bits) {
-      p[i] = -vmath::log(-vmath::log(T(open_unit_float(bits))));
-    });
+  fill_drawn("random_gumbel", r, 0, row_ids, y, []<class T>(T, uint32_t bits) {
+    return -vmath::log(-vmath::log(T(open_unit_float(bits))));
   });
 }
 

@@ -28,10 +28,6 @@ void row_dot(const Tensor& a, const Tensor& b, Tensor& y) {
   });
 }
 
-void sum_rows(const Tensor& x, Tensor& y) {
-  scatter_add_rows(x, Tensor::zeros({rows_of(x)}, DType::I64), y);  // all to row 0
-}
-
 void sum_all(const Tensor& x, Tensor& y) {
   std::vector<double> sums((x.numel() + kBlock - 1) / kBlock);
   block_sums("sum_all", x, sums.data(), [](double v) { return v; });

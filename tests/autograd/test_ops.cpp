@@ -228,6 +228,16 @@ TEST(Ops, ReplaceRowsValuesAndMistakes) {
   EXPECT_THROW(replace_rows(column, ints({3, 0}), rows), Error);
 }
 
+TEST(Ops, GatherElementsValuesAndMistakes) {
+  const Var x(Tensor::of<double>({1, 2, 3, 4, 5, 6}, {3, 2}), true);
+  const Var y = gather_elements(x, ints({0, 2, 2, -1}), ints({1, 0, 0, 0}));
+  EXPECT_EQ(y.data().to_vector<double>(), (std::vector<double>{2, 5, 5, 0}));
+  backward({y}, {y.data()});
+  EXPECT_EQ(x.grad().to_vector<double>(), (std::vector<double>{0, 2, 0, 0, 10, 0}));
+  EXPECT_THROW(gather_elements(x, ints({0}), ints({2})), Error);
+  EXPECT_THROW(gather_elements(x, ints({3}), ints({0})), Error);
+}
+
 TEST(Ops, CrossEntropyCounts) {
   const Var logits(Tensor::zeros({3, 4}), true);  // uniform: -log(1/4) each
   const CrossEntropy ce = cross_entropy(logits, ints({1, 0, 3}), 0, 0.1);

@@ -1,6 +1,8 @@
 // The summation tree against an explicit one, bit by bit.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "dist/tree_reduce.h"
 #include "job.h"
 

@@ -1,4 +1,6 @@
 // The transformer as a whole: gradients, cached decoding, checkpointing, padding, idle ranks.
+#include <cstring>
+
 #include "autograd/ops.h"
 #include "tests/nn/small_model.h"
 #include "tests/support/gradcheck.h"

@@ -1,6 +1,7 @@
 // HDF5 files: what is written is read back, equal contents give equal bytes, damage never crashes.
 #include "tensor/hdf5.h"
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>

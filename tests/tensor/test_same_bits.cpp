@@ -43,14 +43,6 @@ Kernel per_row(const char* name, DType type, F f) {
             return Out{y};
           }};
 }
-template <class F>
-Kernel per_column(const char* name, F f) {
-  return {name, [=](int64_t n) {
-            Tensor y = Tensor::full({C}, 1.0);
-            f(n, y);
-            return Out{y};
-          }};
-}
 
 Out attention_both(int64_t n) {
   const AttentionSpec spec{n / 10, 10, 13, 2, true, 0.1, 0.2};
@@ -99,13 +91,15 @@ Out grouped_all(int64_t n) {
   grouped_sum_rows(dy, offsets, db);
   return {y, dw, db};
 }
-Out matmul_all(int64_t n) {
+Out one_group(int64_t n) {
   const Tensor x = in(n), w = random_tensor({70, C}, 2), bias = random_tensor({70}, 3);
-  Tensor y = Tensor::empty({n, 70}), dx = Tensor::empty({n, C}), dw = in(70);
-  matmul(x, false, w, true, bias, false, y);
-  matmul(y, false, w, false, Tensor(), false, dx);
-  matmul(y, true, x, false, Tensor(), true, dw);
-  return {y, dx, dw};
+  const Tensor offsets = Tensor::of<int64_t>({0, n});
+  Tensor y = Tensor::empty({n, 70}), dx = out(n), dw = out(70), db = empty_like(bias);
+  grouped_matmul(x, offsets, w, true, bias, y);
+  grouped_matmul(y, offsets, w, false, Tensor(), dx);
+  grouped_matmul_dw(y, x, offsets, dw);
+  grouped_sum_rows(y, offsets, db);
+  return {y, dx, dw, db};
 }
 Out adam_all(int64_t n) {
   Tensor p = in(n, 1), m = in(n, 2), v = in(n, 3);
@@ -128,7 +122,6 @@ const Kernel kKernels[] = {
     unary("multiply", [](const Tensor& x, Tensor& y) { multiply(x, x, y); }),
     unary("scale", [](const Tensor& x, Tensor& y) { scale(3.0, x, y); }),
     unary("axpy", [](const Tensor& x, Tensor& y) { axpy(3.0, x, y); }),
-    unary("add_row", [](const Tensor& x, Tensor& y) { add_row(x, in(1, 2), y); }),
     unary("scale_rows",
           [](const Tensor& x, Tensor& y) { scale_rows(x, random_tensor({x.dim(0)}, 2), y); }),
     unary("relu", [](const Tensor& x, Tensor& y) { relu_forward(x, y); }),
@@ -144,9 +137,6 @@ const Kernel kKernels[] = {
           }),
     per_row("row_dot", DType::F32, [](int64_t n, Tensor& y) { row_dot(in(n), in(n, 2), y); }),
     per_row("argmax_rows", DType::I64, [](int64_t n, Tensor& y) { argmax_rows(in(n), y); }),
-    per_row("gather_elements", DType::F32,
-            [](int64_t n, Tensor& y) { gather_elements(in(n), indices(n, n), indices(n, C), y); }),
-    per_column("sum_rows", [](int64_t n, Tensor& y) { sum_rows(in(n), y); }),
     {"sum_all",
      [](int64_t n) {
        Tensor y = Tensor::empty({1}, DType::F64);
@@ -166,7 +156,7 @@ const Kernel kKernels[] = {
     {"cross_entropy", cross_entropy_both},
     {"combine", combine_both},
     {"grouped", grouped_all},
-    {"matmul", matmul_all},
+    {"one_group", one_group},
     {"adam", adam_all},
 };
 

@@ -1,5 +1,5 @@
-// Along the last dimension: layer norm (Ba et al. 2016), softmax, and label-smoothed cross-entropy with the
-// softmax inside; losses are summed in f64.
+// Along the last dimension: layer norm (Ba et al. 2016), softmax, and what has a softmax inside: attention
+// and label-smoothed cross-entropy, whose losses are summed in f64.
 #include <algorithm>
 
 #include "autograd/ops.h"
@@ -7,9 +7,6 @@
 namespace switchyard {
 
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
-  check(w.data().numel() == x.dim(-1) && b.data().numel() == x.dim(-1),
-        concat("layer_norm: x ", to_string(x.shape()), ", w ", to_string(w.shape()), ", b ",
-               to_string(b.shape())));
   Tensor y = empty_like(x.data());
   Tensor mean = empty_like(y, {y.numel() / y.dim(-1)}), rstd = empty_like(mean);
   layer_norm_forward(x.data(), w.data(), b.data(), eps, y, mean, rstd);
@@ -31,11 +28,26 @@ Var softmax(const Var& x) {
   });
 }
 
+// Scaled dot-product attention (Vaswani et al. 2017) over heads laid side by side in the columns:
+// y = dropout(softmax(scale q k^T + bias, masked)) v. Only this op knows batch and time.
+Var attention(const Var& q, const Var& k, const Var& v, const Tensor& key_padding, const Var& bias,
+              const AttentionSpec& spec, RandomStream r) {
+  const int64_t B = spec.batch, Tq = spec.time_q, Tk = spec.time_k, H = spec.heads;
+  const Tensor added = saved_if(bias.defined(), bias);  // [H, Tq, Tk]
+  Tensor y = empty_like(q.data(), {B * Tq, v.dim(1)}), probs = empty_like(y, {B, H, Tq, Tk});
+  attention_forward(q.data(), k.data(), v.data(), key_padding, added, spec, r, y, probs);
+  return make_node("attention", y, {q, k, v, bias},
+                   [q = q.data(), k = k.data(), v = v.data(), probs, spec, r, H, Tq, Tk,
+                    bias_grad = bias.requires_grad()](const Tensor& dy) -> Grads {
+                     Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v), dbias;
+                     if (bias_grad) dbias = empty_like(q, {H, Tq, Tk});
+                     attention_backward(q, k, v, probs, spec, r, dy, dq, dk, dv, dbias);
+                     return {dq, dk, dv, dbias};
+                   });
+}
+
 CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t ignore,
                            double smoothing) {
-  check(logits.data().rank() == 2 && target.numel() == logits.dim(0),
-        concat("cross_entropy: logits ", to_string(logits.shape()), ", ", target.numel(),
-               " targets"));
   const Tensor x = logits.data();
   Tensor loss = empty_like(x, {x.dim(0)});
   Tensor nll = empty_like(loss), lse = empty_like(loss);
