@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <iomanip>
 
-#include "dist/cpus.h"
+#include "dist/runtime.h"
 #include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 

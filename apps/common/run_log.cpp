@@ -9,7 +9,7 @@
 #include <iostream>
 
 #include "apps/common/tensorboard.h"
-#include "dist/cpus.h"
+#include "dist/runtime.h"
 #include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 
