@@ -11,7 +11,7 @@ namespace switchyard::moe {
 Var combine_weights(const Routing& routing, const DispatchPlan& plan);  // [n], 0 = dropped
 
 struct MoeOptions {
-  // What thins the experts' outputs at their token's owner, in training. Masking (EOM, FOM: Elbayad et al. 2022;
+  // What thins the experts' outputs at their token's owner. Masking (EOM, FOM: Elbayad et al. 2022;
   // specs/hmoe.md 2.9): of a choice's output, and of a token's weighted sum.
   double dropout = 0, eom = 0, fom = 0;
   double local_drop = 0;  // probability that a training round is served without exchange
