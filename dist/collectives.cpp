@@ -1,17 +1,90 @@
 // The collectives, once for thread ranks and processes together. Whatever a process needs from elsewhere
 // arrives there once, at the agent of the member it is about; the other members of the process then read it
 // from the agent's memory, in place. Two steps carry all but the exchange of rows: share() and reduce().
-// Read before: call.h, tree_reduce.h.
-#include <algorithm>
+// Read before: comm_group.h, tree_reduce.h.
 #include <chrono>
-#include <cstring>
 #include <numeric>
 
-#include "dist/call.h"
+#include "dist/comm_group.h"
 #include "dist/tree_reduce.h"
-#include "tensor/parallel.h"
+#include "tensor/allocator.h"
 
 namespace switchyard::dist {
+
+// Memory cut into one part for each member, of the given numbers of bytes.
+struct Parts {
+  Parts() = default;
+  Parts(std::byte* memory, const std::vector<int64_t>& sizes)
+      : data(memory), offsets(sizes.size() + 1) {
+    std::inclusive_scan(sizes.begin(), sizes.end(), offsets.begin() + 1);
+  }
+  std::byte* at(int m) const { return data + offsets[m]; }
+  int64_t bytes(int m) const { return offsets[m + 1] - offsets[m]; }
+
+  std::byte* data = nullptr;
+  std::vector<int64_t> offsets;
+};
+
+// One collective of one member, in steps: publish memory to the members of this process and read theirs in
+// place; send and receive messages to and from other processes.
+class Call {
+ public:
+  Call(CommGroup& group, int rank, CommMeter& meter, const char* kind)
+      : g(group), me(rank), meter_(meter), kind_(kind) {}
+
+  // Shows memory to the members of this process, and waits for theirs. It must outlive the Call: the others
+  // may read it until then.
+  void publish(const Parts& parts) {
+    published_ = parts;
+    g.slots[me].parts = &published_;
+    g.meet(me);
+  }
+  void part() { g.meet(me); }  // everyone has read what is published
+  // A part of what another member of this process has published, to be read before they part.
+  const std::byte* peer(int m, int part, int64_t bytes) const {
+    const Parts& parts = *g.slots[m].parts;
+    if (parts.bytes(part) != bytes) {  // not check(): its text would be made on every call
+      throw Error(concat("ranks disagree about a collective: rank ", g.members[m], " has ",
+                         parts.bytes(part), " bytes, rank ", g.members[me], " expects ", bytes));
+    }
+    return parts.at(part);
+  }
+
+  std::byte* scratch(int64_t bytes) { return scratch_.emplace_back(allocate(bytes)).get(); }
+  void send(int m, std::byte* data, int64_t bytes) {
+    if (bytes == 0) return;
+    g.world->bridge.send(g.process_of[m], g.tag(me, m), data, bytes, messages_);
+    traffic(m).carried_bytes += bytes;
+  }
+  void receive(int m, std::byte* data, int64_t bytes) {
+    g.world->bridge.receive(g.process_of[m], g.tag(m, me), data, bytes, messages_);
+  }
+  void finish() {  // waits for all messages
+    if (!messages_.empty()) g.world->wait([&] { return g.world->bridge.finished(messages_); });
+  }
+
+  CommMeter::Traffic& traffic(int m) { return meter_.entries[{kind_, g.level(me, m)}]; }
+  void count(int m, int64_t bytes) {  // one message to m, for the meter
+    ++traffic(m).messages;
+    traffic(m).bytes += bytes;
+  }
+  void count_others(int64_t bytes) {  // one to each other member
+    for (int m = 0; m < g.size(); ++m) {
+      if (m != me) count(m, bytes);
+    }
+  }
+
+  CommGroup& g;
+  const int me;
+
+ private:
+  CommMeter& meter_;
+  const char* kind_;
+  Parts published_;
+  std::vector<std::shared_ptr<std::byte>> scratch_;
+  MpiBridge::InFlight messages_;  // under way
+};
+
 namespace {
 
 Tensor empty_rows(const Tensor& like, int64_t rows) {
@@ -29,17 +102,17 @@ void copy_bytes(std::byte* to, const std::byte* from, int64_t bytes) {
 // Brings every member's part of `out` to everyone. The own one is in place already.
 void share(Call& c, const Parts& out) {
   for (int m = 0; m < c.g.size(); ++m) {
-    if (!c.g.is_local(m) && c.agent(m) == c.me) c.receive(m, out.at(m), out.bytes(m));
+    if (!c.g.is_local(m) && c.g.agent(m) == c.me) c.receive(m, out.at(m), out.bytes(m));
   }
   for (const auto& [process, there] : c.g.members_of) {
     if (process != c.g.world->process)
-      c.send(c.g.agent(process, c.me), out.at(c.me), out.bytes(c.me));
+      c.send(c.g.agent(c.me, process), out.at(c.me), out.bytes(c.me));
   }
   c.finish();
   c.publish(out);
   for (int m = 0; m < c.g.size(); ++m) {
-    if (c.agent(m) != c.me)
-      copy_bytes(out.at(m), c.peer(c.agent(m), m, out.bytes(m)), out.bytes(m));
+    const int agent = c.g.agent(m);
+    if (agent != c.me) copy_bytes(out.at(m), c.peer(agent, m, out.bytes(m)), out.bytes(m));
   }
   c.part();
 }
@@ -58,11 +131,11 @@ void reduce(Call& c, const Parts& src, DType dtype, Reduce op, std::byte* out) {
   for (const CommGroup::Subtree& tree : c.g.subtrees) {
     if (tree.process == c.g.world->process) continue;
     std::byte* result = c.scratch(src.bytes(c.me));
-    c.receive(c.g.agent(tree.process, c.me), result, src.bytes(c.me));
+    c.receive(c.g.agent(c.me, tree.process), result, src.bytes(c.me));
     inputs[tree.begin] = {tree.end, result};
   }
   for (int m = 0; m < n; ++m) {
-    if (c.g.is_local(m) || c.agent(m) != c.me) continue;
+    if (c.g.is_local(m) || c.g.agent(m) != c.me) continue;
     const std::vector<TreeInput> leaves = values_here(m);
     for (const CommGroup::Subtree& tree : c.g.subtrees) {
       if (tree.process != c.g.world->process) continue;
@@ -83,13 +156,6 @@ int64_t reduce_number(const Comm& comm, int64_t x, Reduce op) {
 }
 
 }  // namespace
-
-CommMeter::Entry& CommMeter::at(const char* kind, Level level) {
-  for (Entry& e : entries) {
-    if (e.level == level && e.kind == kind) return e;
-  }
-  return entries.emplace_back(Entry{kind, level});
-}
 
 // Runs body(call) as a collective of kind `kind`. A member that leaves it by an exception tells the others and
 // waits until all ranks of this process are out of theirs: until then its memory may be read.
@@ -117,16 +183,15 @@ int Comm::world_rank(int member) const { return group_->members.at(member); }
 
 Comm Comm::split(int color, int key) const {
   const Tensor all = all_gather(Tensor::of<int32_t>({color, key}, {1, 2}));  // [size, 2]
-  std::vector<std::pair<int, int>> chosen;                                   // key, member
-  for (int m = 0; m < size(); ++m) {
-    const int32_t* choice = all.data<int32_t>() + 2 * m;
-    if (choice[0] == color) chosen.emplace_back(choice[1], m);
-  }
+  const int32_t* choices = all.data<int32_t>();
+  std::vector<std::pair<int, int>> chosen;  // key, member
+  for (int m = 0; m < size(); ++m)
+    if (choices[2 * m] == color) chosen.emplace_back(choices[2 * m + 1], m);
   std::sort(chosen.begin(), chosen.end());
+  const auto mine = std::find(chosen.begin(), chosen.end(), std::pair{key, rank_});
   std::vector<int> ranks;
   for (const auto& [_, m] : chosen) ranks.push_back(world_rank(m));
-  const auto mine = std::find(ranks.begin(), ranks.end(), world_rank(rank_)) - ranks.begin();
-  return Comm(CommGroup::of(group_->world, ranks), int(mine), meter_);
+  return Comm(CommGroup::of(group_->world, ranks), int(mine - chosen.begin()), meter_);
 }
 
 void Comm::barrier() const {
@@ -236,23 +301,21 @@ Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_c
   check(from.offsets.back() == send.bytes(),
         "all_to_all_v: the send counts do not add up to the rows");
 
-  if (mode == ExchangeMode::Padded) {  // move the rows to slots and exchange these
-    const std::vector<int64_t> equal(n, capacity);
-    Tensor slots = empty_rows(send, n * capacity);
-    std::fill_n(slots.raw(), slots.bytes(), std::byte{0});
-    const Parts filled = parts(slots, equal);
-    for (int m = 0; m < n; ++m) {
-      check(std::max(send_counts[m], recv_counts[m]) <= capacity,
-            "all_to_all_v: more rows than padded slots");
-      copy_bytes(filled.at(m), from.at(m), from.bytes(m));
-    }
-    slots = all_to_all_v(slots, equal, equal);
-    const Parts arrived = parts(slots, equal);
-    for (int m = 0; m < n; ++m) copy_bytes(to.at(m), arrived.at(m), to.bytes(m));
+  if (mode == ExchangeMode::Rows) {
+    exchange("all_to_all", from, to);
     return out;
   }
-
-  exchange("all_to_all", from, to);
+  const Tensor slots = Tensor::zeros(empty_rows(send, n * capacity).shape(), send.dtype());
+  const Tensor arrived = empty_like(slots);
+  const Parts filled = parts(slots, std::vector(n, capacity)),
+              slots_in = parts(arrived, std::vector(n, capacity));
+  for (int m = 0; m < n; ++m) {
+    check(std::max(send_counts[m], recv_counts[m]) <= capacity,
+          "all_to_all_v: more rows than padded slots");
+    copy_bytes(filled.at(m), from.at(m), from.bytes(m));
+  }
+  exchange("all_to_all", filled, slots_in);
+  for (int m = 0; m < n; ++m) copy_bytes(to.at(m), slots_in.at(m), to.bytes(m));
   return out;
 }
 

@@ -6,9 +6,7 @@
 // Read before: tensor.h. Read next: comm_group.h, collectives.cpp.
 #pragma once
 #include <functional>
-#include <memory>
-#include <string>
-#include <vector>
+#include <map>
 
 #include "tensor/tensor.h"
 
@@ -30,15 +28,12 @@ enum class ExchangeMode { Rows, Padded };
 //   all_reduce      as a reduce_scatter of n segments and an all_gather of the own one; segment m of N
 //                   elements is [m N / n, (m + 1) N / n)
 struct CommMeter {
-  struct Entry {
-    std::string kind;
-    Level level;
+  struct Traffic {
     int64_t messages = 0, bytes = 0;  // as the method sees them
     int64_t carried_bytes = 0;        // what this rank gave to MPI, however the collective is done
   };
-  std::vector<Entry> entries;
+  std::map<std::pair<std::string, Level>, Traffic> entries;  // by collective kind and level
   double seconds = 0;  // spent inside collectives, waiting included
-  Entry& at(const char* kind, Level level);
   void reset() { *this = {}; }
 };
 

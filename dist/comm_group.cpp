@@ -5,12 +5,8 @@
 
 #include <sched.h>
 
-#include <algorithm>
-#include <chrono>
-#include <functional>
 #include <thread>
 
-#include "dist/mpi_bridge.h"
 #include "dist/tree_reduce.h"
 
 namespace switchyard::dist {
@@ -39,11 +35,11 @@ CommGroup::CommGroup(std::shared_ptr<World> w, std::vector<int> ranks)
     cut(middle, end);
   };
   cut(0, size());
-  if (!world->bridge) return;
   const int64_t pairs = int64_t(world->blocks.ranks) * world->blocks.ranks;
-  check(pairs <= world->bridge->max_tag, "too many ranks for MPI's tags");
+  const int64_t groups = world->bridge.max_tag / pairs;
+  check(groups > 0, "too many ranks for MPI's tags");
   const std::string_view bytes(reinterpret_cast<const char*>(members.data()), 4 * members.size());
-  first_tag_ = std::hash<std::string_view>()(bytes) % (world->bridge->max_tag / pairs) * pairs;
+  first_tag_ = std::hash<std::string_view>()(bytes) % groups * pairs;
 }
 
 std::shared_ptr<CommGroup> CommGroup::of(const std::shared_ptr<World>& world,

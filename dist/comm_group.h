@@ -1,20 +1,14 @@
 // World: what the ranks of one process share. CommGroup: what the members of one communicator share in one
 // process; each has a slot where it publishes its memory, and meet() is the rendezvous after which the others
 // may read it in place. Both private to dist/.
-// Read before: comm.h. Read next: call.h.
+// Read before: comm.h. Read next: collectives.cpp.
 #pragma once
 #include <atomic>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <vector>
 
-#include "dist/comm.h"
 #include "dist/mesh.h"
+#include "dist/mpi_bridge.h"
 
 namespace switchyard::dist {
-
-class MpiBridge;
 
 // R ranks in P contiguous blocks, as even as can be: process p carries the ranks r with floor(r P / R) = p.
 struct Blocks {
@@ -28,10 +22,10 @@ struct Blocks {
 
 struct World {
   Blocks blocks;
-  int process = 0;
+  int process;
   Topology topology;
-  MpiBridge* bridge = nullptr;  // null: there is one process
-  bool oversubscribed = false;  // more ranks than CPUs: give the CPU away early when waiting
+  MpiBridge& bridge;
+  bool oversubscribed;  // more ranks than CPUs: give the CPU away early when waiting
 
   std::atomic<bool> poisoned{false};       // a rank failed
   alignas(64) std::atomic<int> inside{0};  // ranks carried here that are inside a collective
@@ -71,7 +65,8 @@ class CommGroup {
   bool is_local(int m) const { return process_of[m] == world->process; }
   const std::vector<int>& here() const { return members_of.at(world->process); }
   // Who stands for m in a process: m itself where it lives, else a member picked by m's number.
-  int agent(int process, int m) const {
+  int agent(int m) const { return agent(m, world->process); }
+  int agent(int m, int process) const {
     const std::vector<int>& there = members_of.at(process);
     return process == process_of[m] ? m : there[m % there.size()];
   }

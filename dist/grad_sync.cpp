@@ -2,7 +2,6 @@
 // packed into buckets does not touch any bit.
 #include "dist/grad_sync.h"
 
-#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -36,7 +35,6 @@ void reduce_all(const Comm& comm, const std::vector<GradEntry>& entries, bool sh
   int64_t bytes = 0;
   for (const GradEntry& e : entries) {
     if (e.sharded != sharded) continue;
-    check(e.grad.defined(), concat("no gradient for ", e.path));
     bytes += e.grad.bytes();
     if (buckets.empty() || bytes > kBucketBytes || buckets.back()[0].dtype() != e.grad.dtype()) {
       buckets.emplace_back();
@@ -71,14 +69,10 @@ void sync_gradients(const Mesh& mesh, std::vector<GradEntry>& entries) {
 }
 
 double gradient_norm(const Comm& expert, const std::vector<GradEntry>& entries) {
-  std::vector<const GradEntry*> order;
-  for (const GradEntry& e : entries) order.push_back(&e);
-  std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->path < b->path; });
-
   double total = 0;
-  for (const GradEntry* e : order) {
-    std::vector<double> sums = block_sums(*e);
-    if (e->sharded) sums = expert.all_gather(Tensor::of(sums)).to_vector<double>();
+  for (const GradEntry& e : entries) {
+    std::vector<double> sums = block_sums(e);
+    if (e.sharded) sums = expert.all_gather(Tensor::of(sums)).to_vector<double>();
     total = std::accumulate(sums.begin(), sums.end(), total);
   }
   return std::sqrt(total);

@@ -1,15 +1,12 @@
 // Gradients of an update: summed over ranks in the fixed tree, and their global norm.
-// dist knows no parameters: it gets tensors with a path, and whether they are sharded over ranks.
+// dist knows no parameters: it gets tensors in canonical order (of their paths), and whether they are sharded over
+// ranks.
 #pragma once
-#include <string>
-#include <vector>
-
 #include "dist/mesh.h"
 
 namespace switchyard::dist {
 
 struct GradEntry {
-  std::string path;      // canonical name
   Tensor grad;           // summed in place; sharded: [experts held here, ...]
   bool sharded = false;  // false: replicated on all ranks; true: experts, see Mesh
 };
@@ -17,7 +14,7 @@ struct GradEntry {
 // Sums over world (replicated) or over replicas (sharded, then times expert_grad_scale) in flat buckets.
 void sync_gradients(const Mesh& mesh, std::vector<GradEntry>& entries);
 
-// sqrt of the sum of squares in canonical order (path, expert, block of 4096): each expert and each
+// sqrt of the sum of squares in the order of entry, expert, block of 4096: each expert and each
 // replicated tensor counts once. `expert` is the exchange group that together holds every expert once, in order.
 double gradient_norm(const Comm& expert, const std::vector<GradEntry>& entries);
 

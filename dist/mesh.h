@@ -24,15 +24,27 @@ struct ExpertLayout {  // where the experts of one set live
   int first_expert(int rank) const { return rank % group_size() * num_local(); }  // global index
 };
 // Throws UserError unless one of E, R is a multiple of the other.
-ExpertLayout expert_layout(int num_experts, int ranks);
+inline ExpertLayout expert_layout(int num_experts, int ranks) {
+  user_check(num_experts >= 1 && (num_experts % ranks == 0 || ranks % num_experts == 0),
+             concat(num_experts, " experts cannot be shared out over ", ranks,
+                    " ranks: one number must be a multiple of the other; change "
+                    "--moe-expert-count or --ranks"));
+  return {num_experts, ranks};
+}
 
 struct Mesh {
   Comm world;     // all ranks
   Comm expert;    // the ranks of this rank's exchange group
   Comm replicas;  // the ranks that hold the same experts
   ExpertLayout layout;
-  double expert_grad_scale = 1;  // of the summed expert gradients (specs/hmoe.md 2.12: sqrt_world_size)
+  double expert_grad_scale =
+      1;  // of the summed expert gradients (specs/hmoe.md 2.12: sqrt_world_size)
 };
-Mesh make_mesh(const Comm& world, int num_experts);  // collective
+// The ranks of one exchange group are neighbours (0 .. G-1, G .. 2G-1, ...); replicas are G apart. Collective.
+inline Mesh make_mesh(const Comm& world, int num_experts) {
+  const ExpertLayout layout = expert_layout(num_experts, world.size());
+  const int me = world.rank(), group = layout.group_size();
+  return {world, world.split(me / group, me), world.split(me % group, me), layout};
+}
 
 }  // namespace switchyard::dist

@@ -17,15 +17,13 @@ void mpi_check(int code, const char* call) {
   throw Error(concat(call, " failed: ", std::string(text, length)));
 }
 
-// These variables of the usual launchers are looked at for detection only.
-bool MpiBridge::launched() {
-  return launched_by_mpirun() || std::getenv("PMIX_RANK") || std::getenv("PMI_RANK");
-}
-bool MpiBridge::launched_by_mpirun() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
-
-MpiBridge::MpiBridge() {
+void MpiBridge::start() {
+  // These variables of the usual launchers are looked at for detection only.
+  by_mpirun = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
+  if (!by_mpirun && !std::getenv("PMIX_RANK") && !std::getenv("PMI_RANK")) return;
   int provided = 0;
   mpi_check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+  started_ = true;
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   user_check(
       provided >= MPI_THREAD_SERIALIZED,
@@ -36,13 +34,13 @@ MpiBridge::MpiBridge() {
   int* tag_ub = nullptr;
   int found = 0;
   mpi_check(MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &tag_ub, &found), "MPI_Comm_get_attr");
-  if (found) max_tag = *tag_ub;
+  max_tag = *tag_ub;
 }
 
 void MpiBridge::abort(int code) {
   std::fflush(nullptr);
   const std::lock_guard lock(mutex_);
-  MPI_Abort(MPI_COMM_WORLD, code);
+  if (started_) MPI_Abort(MPI_COMM_WORLD, code);
   std::_Exit(code);
 }
 

@@ -8,6 +8,7 @@
 #include <mpi.h>
 
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <vector>
 
@@ -17,22 +18,25 @@ void mpi_check(int code, const char* call);
 
 class MpiBridge {
  public:
-  static bool launched();            // was this process started by mpirun, srun, ...?
-  static bool launched_by_mpirun();  // by Open MPI's own launcher, which binds processes to cores
-  MpiBridge();                       // starts MPI
-  ~MpiBridge() { MPI_Finalize(); }
+  MpiBridge() = default;  // one process, without MPI
+  ~MpiBridge() {
+    if (started_) MPI_Finalize();
+  }
+  void start();                       // MPI, if mpirun, srun, ... started this process
   [[noreturn]] void abort(int code);  // ends all processes
 
+  bool by_mpirun = false;  // Open MPI's own launcher, which binds processes to cores
   int processes = 1, process = 0;
-  int64_t max_tag = 32767;
+  int64_t max_tag = std::numeric_limits<int>::max();
 
   // Every process's value, in order. Blocks: only while no rank runs.
   template <class T>
   std::vector<T> all_gather(const T& mine) {
-    std::vector<T> all(processes);
-    mpi_check(
-        MPI_Allgather(&mine, sizeof(T), MPI_BYTE, all.data(), sizeof(T), MPI_BYTE, MPI_COMM_WORLD),
-        "MPI_Allgather");
+    std::vector<T> all(processes, mine);
+    if (processes > 1)
+      mpi_check(MPI_Allgather(&mine, sizeof(T), MPI_BYTE, all.data(), sizeof(T), MPI_BYTE,
+                              MPI_COMM_WORLD),
+                "MPI_Allgather");
     return all;
   }
 
@@ -44,6 +48,7 @@ class MpiBridge {
   bool finished(InFlight& messages);
 
  private:
+  bool started_ = false;
   std::mutex mutex_;
 };
 

@@ -4,19 +4,14 @@
 #include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <chrono>
-#include <cstdio>
 #include <future>
 #include <numeric>
 #include <thread>
 
 #include "dist/comm_group.h"
 #include "dist/cpus.h"
-#include "dist/mpi_bridge.h"
 #include "tensor/parallel.h"
 
 namespace switchyard::dist {
@@ -49,47 +44,45 @@ struct Failure {
   std::exception_ptr error;
 };
 
-void run_rank(const std::shared_ptr<CommGroup>& group, int rank, Runtime runtime,
-              const RankMain& rank_main) {
-  try {
-    prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);  // ns: short sleeps while waiting stay short
-    set_num_threads(runtime.threads_per_rank);
-    set_float_mode();
-    runtime.world = Comm(group, rank, std::make_shared<CommMeter>());
-    rank_main(runtime);
-  } catch (...) {
-    group->world->poisoned = true;
-    throw;
-  }
-}
-
 // Runs the ranks that this process carries. After a failure the others get half a second to notice, then
 // on_failure is told; it does not return.
-void run_crew(const Machine& machine, MpiBridge* bridge, const RunPlan& plan,
+void run_crew(MpiBridge& bridge, const RunPlan& plan, const Machine& machine,
               const RankMain& rank_main,
               const std::function<void(const std::vector<Failure>&)>& on_failure) {
-  const Blocks blocks{plan.ranks, machine.processes};
+  const Blocks blocks{plan.ranks, bridge.processes};
   const int ranks_here = blocks.first_rank(machine.node_processes), threads = requested_threads();
   Runtime common;
   common.topology = {plan.ranks, plan.ranks_per_node
                                      ? plan.ranks_per_node
                                      : blocks.first_rank(machine.first_node_processes)};
-  common.processes = machine.processes;
-  common.process = machine.process;
+  common.processes = bridge.processes;
+  common.process = bridge.process;
   common.cpus = machine.cpus;
   common.threads_per_rank = threads ? threads : std::max(1, machine.node_cpus / ranks_here);
   common.signal = &received_signal;
   const bool oversubscribed = ranks_here * common.threads_per_rank > machine.node_cpus;
   const auto world =
-      std::make_shared<World>(blocks, machine.process, common.topology, bridge, oversubscribed);
+      std::make_shared<World>(blocks, bridge.process, common.topology, bridge, oversubscribed);
   std::vector<int> members(plan.ranks);
   std::iota(members.begin(), members.end(), 0);
   const auto group = CommGroup::of(world, members);
-  const int first = blocks.first_rank(machine.process);
+  const auto run_rank = [&](int rank) {
+    try {
+      prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);  // ns: short sleeps while waiting stay short
+      set_num_threads(common.threads_per_rank);
+      set_float_mode();
+      Runtime runtime = common;
+      runtime.world = Comm(group, rank, std::make_shared<CommMeter>());
+      rank_main(runtime);
+    } catch (...) {
+      world->poisoned = true;
+      throw;
+    }
+  };
+  const int first = blocks.first_rank(bridge.process);
   std::vector<std::future<void>> ranks;
-  for (int i = 0; i < blocks.size(machine.process); ++i)
-    ranks.push_back(
-        std::async(std::launch::async, run_rank, group, first + i, common, std::cref(rank_main)));
+  for (int i = 0; i < blocks.size(bridge.process); ++i)
+    ranks.push_back(std::async(std::launch::async, run_rank, first + i));
 
   auto deadline = Clock::time_point::max();
   std::vector<Failure> failures;
@@ -113,34 +106,32 @@ void run_crew(const Machine& machine, MpiBridge* bridge, const RunPlan& plan,
 
 // Says why ranks of this process failed and ends all processes. Several processes may fail at once, mostly
 // for the same reason: they speak in the order of their numbers, and the first to speak ends the others.
-[[noreturn]] void give_up(const std::vector<Failure>& failures, const Machine& machine,
-                          MpiBridge* bridge, int ranks) {
+[[noreturn]] void give_up(const std::vector<Failure>& failures, MpiBridge& bridge, int ranks) {
   const Failure& first = failures[0];
   signal(SIGTERM, SIG_DFL);  // by it mpirun ends the processes that wait here
-  if (machine.process > 0)
-    std::this_thread::sleep_for(300ms + 50ms * std::min(machine.process, 20));
+  if (bridge.process > 0) std::this_thread::sleep_for(300ms + 50ms * std::min(bridge.process, 20));
   // A mistake of the user that all ranks find is told without a rank; process 0 speaks for them.
   const auto same = std::count_if(failures.begin(), failures.end(),
                                   [&](const Failure& f) { return f.what == first.what; });
-  const bool everywhere = first.exit_code == 2 && machine.process == 0 &&
-                          same == Blocks{ranks, machine.processes}.size(0);
+  const bool everywhere = first.exit_code == 2 && bridge.process == 0 &&
+                          same == Blocks{ranks, bridge.processes}.size(0);
   print_line(everywhere ? first.what : concat("[rank ", first.rank, "/", ranks, "] ", first.what));
-  if (bridge) bridge->abort(first.exit_code);
-  std::_Exit(first.exit_code);  // a rank may still be deep in a computation
+  bridge.abort(first.exit_code);  // a rank may still be deep in a computation
 }
 
 // Asks `plan` in every process. An exit code in a result ends all processes alike, and the first of those
 // that want to end says why.
-RunPlan agree_on_plan(MpiBridge* bridge, const Machine& m, const std::vector<std::string>& args,
+RunPlan agree_on_plan(MpiBridge& bridge, const std::vector<std::string>& args,
                       const std::function<RunPlan(std::vector<std::string>, int)>& plan) {
+  const int processes = bridge.processes;
   RunPlan mine;
   std::string error;
   try {
-    mine = plan(args, m.processes);
+    mine = plan(args, processes);
     user_check(mine.ranks >= 0, concat("--ranks ", mine.ranks, ": expected at least 1"));
-    if (mine.ranks == 0) mine.ranks = m.processes;
-    user_check(mine.ranks >= m.processes,
-               concat("--ranks ", mine.ranks, " is less than the ", m.processes,
+    if (mine.ranks == 0) mine.ranks = processes;
+    user_check(mine.ranks >= processes,
+               concat("--ranks ", mine.ranks, " is less than the ", processes,
                       " processes: start at most as many processes as ranks"));
     user_check(mine.ranks_per_node >= 0 && mine.ranks_per_node <= mine.ranks,
                concat("--ranks-per-node ", mine.ranks_per_node, ": expected 1 to ", mine.ranks));
@@ -150,14 +141,14 @@ RunPlan agree_on_plan(MpiBridge* bridge, const Machine& m, const std::vector<std
     mine.exit_code = exit_code(e);
   }
   const std::array<int, 2> answer{mine.exit_code.value_or(-1), mine.ranks};
-  const auto all = bridge ? bridge->all_gather(answer) : std::vector{answer};
+  const auto all = bridge.all_gather(answer);
   const auto stop = std::find_if(all.begin(), all.end(), [](auto& a) { return a[0] >= 0; });
   if (stop == all.end()) {
     check(answer == all[0], "the processes were started with different --ranks");
     return mine;
   }
   const auto process = stop - all.begin();
-  if (process == m.process) {
+  if (process == bridge.process) {
     std::fputs(mine.text.c_str(), stdout);
     if (!error.empty()) print_line(process ? concat("[process ", process, "] ", error) : error);
   }
@@ -177,28 +168,34 @@ int run_main(int argc, char** argv,
              const RankMain& rank_main) {
   // A fixed limit: freed big blocks go back to the system, resident memory stays level
   mallopt(M_MMAP_THRESHOLD, 128 << 10);
-  std::unique_ptr<MpiBridge> bridge;
+  MpiBridge bridge;
   try {
-    if (MpiBridge::launched()) bridge = std::make_unique<MpiBridge>();
+    bridge.start();
     for (int number : {SIGTERM, SIGUSR1, SIGUSR2}) signal(number, on_signal);  // after MPI's own
-    const Machine machine = look_around(bridge.get());
+    const Machine machine = look_around(bridge);
     const RunPlan agreed =
-        agree_on_plan(bridge.get(), machine, std::vector<std::string>(argv + 1, argv + argc), plan);
+        agree_on_plan(bridge, std::vector<std::string>(argv + 1, argv + argc), plan);
     if (agreed.exit_code) return *agreed.exit_code;
-    run_crew(machine, bridge.get(), agreed, rank_main, [&](const std::vector<Failure>& failures) {
-      give_up(failures, machine, bridge.get(), agreed.ranks);
-    });
+    run_crew(
+        bridge, agreed, machine, rank_main,
+        [&](const std::vector<Failure>& failures) { give_up(failures, bridge, agreed.ranks); });
     return 0;
   } catch (const std::exception& e) {  // of this file's own steps; ranks' errors end in give_up
     print_line(e.what());
-    if (bridge) bridge->abort(exit_code(e));
-    return exit_code(e);
+    bridge.abort(exit_code(e));
   }
 }
 
 void run_ranks(int ranks, const RankMain& fn, int ranks_per_node) {
-  run_crew(look_around(nullptr), nullptr, RunPlan{ranks, ranks_per_node, {}}, fn,
+  MpiBridge alone;
+  run_crew(alone, RunPlan{ranks, ranks_per_node, {}}, look_around(alone), fn,
            [](const std::vector<Failure>& failures) { std::rethrow_exception(failures[0].error); });
+}
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
 }
 
 }  // namespace switchyard::dist

@@ -5,12 +5,8 @@
 // "[rank 3/16] why" once and ends every process (MPI_Abort): exit code 2 for UserError, 1 otherwise.
 #pragma once
 #include <atomic>
-#include <functional>
 #include <optional>
-#include <string>
-#include <vector>
 
-#include "dist/comm.h"
 #include "dist/mesh.h"
 
 namespace switchyard::dist {
@@ -45,5 +41,6 @@ int run_main(int argc, char** argv,
 void run_ranks(int ranks, const std::function<void(Runtime&)>& fn, int ranks_per_node = 0);
 
 std::string mpi_version();  // for --version
+std::string host_name();
 
 }  // namespace switchyard::dist

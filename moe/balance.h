@@ -9,7 +9,23 @@ namespace switchyard::moe {
 //   aux = n_e sum_e f_e P_e,  f_e = first choices of e / S,  P_e = (1/S) sum_s p[s, e]
 // over the n_e visible experts; the gradient flows through P alone. Counts are this rank's, not reduced.
 // rows: S. Rows beyond those of `probs` are filler, zero vectors with p = 1 / n_e: they enter P and S.
-Var balance_loss(const Routed& routed, int64_t rows);
+inline Var balance_loss(const Routed& routed, int64_t rows) {
+  const Routing& r = routed.routing;
+  const int64_t S = r.rows(), visible = routed.probs.dim(1);
+  const DType dtype = routed.probs.data().dtype();
+  std::vector<double> f(visible, 0);
+  double sum_f = 0;
+  for (int64_t s = 0; s < S; ++s) {
+    const int64_t e = ints(r.expert)[ints(r.offsets)[s]];
+    if (e < 0) continue;
+    f[e - routed.first_expert] += 1.0 / double(rows);
+    sum_f += 1.0 / double(rows);
+  }
+  // sum_e f_e P_e = <mean over the S rows of p, f> S / rows + (filler rows) / (rows n_e) sum_e f_e
+  const Tensor weight = Tensor::of(f).to(dtype);
+  const Var real = scale(dot(mean_rows(routed.probs), weight), double(visible * S) / double(rows));
+  return add(real, Var(Tensor::full({1}, sum_f * double(rows - S) / double(rows), dtype)));
+}
 
 // Counters of one round, which add up over rounds, micro-batches and ranks (ctx.count); the gate statistics
 // of specs/hmoe.md 3 follow from the sums. Under the block's path, e.g. "decoder/1/moe/":
@@ -20,7 +36,32 @@ Var balance_loss(const Routed& routed, int64_t rows);
 //   cmr_gate [2]                     sum of CMR's gate over rows, rows (counted by methods/cmr)
 //   tokens_per_round [L]             rows that entered each gate; rounds [2]: sum over tokens, tokens
 // `gate` of `gates` gives its place in tokens_per_round.
-void count_round(ForwardContext& ctx, const Routed& routed, const DispatchPlan& plan, int64_t gate,
-                 int64_t gates);
+inline void count_round(ForwardContext& ctx, const Routed& routed, const DispatchPlan& plan,
+                        int64_t gate, int64_t gates) {
+  const Routing& r = routed.routing;
+  std::vector<std::vector<double>> choices(2, std::vector<double>(plan.kept.size()));
+  std::vector<double> asked(2), over(2), rows(gates);
+  for (int64_t s = 0; s < r.rows(); ++s) {
+    const int64_t begin = ints(r.offsets)[s], end = ints(r.offsets)[s + 1];
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t e = ints(r.expert)[i], j = std::min<int64_t>(i - begin, 1);
+      choices[j][chosen(e)] += 1;
+      asked[j] += e >= 0;
+      over[j] += e >= 0 && plan.slot[i] < 0;
+    }
+  }
+  double entropy = 0;
+  for (double p : routed.probs.data().to(DType::F64).to_vector<double>())
+    if (p > 0) entropy -= p * std::log(p);
+  rows[gate] = double(r.rows());
+  ctx.count("tokens_per_expert", std::vector<double>(plan.kept.begin(), plan.kept.end()));
+  ctx.count("first_choices", choices[0]);
+  ctx.count("second_choices", choices[1]);
+  ctx.count("asked", asked);
+  ctx.count("over_capacity", over);
+  ctx.count("entropy", {entropy, rows[gate]});
+  ctx.count("tokens_per_round", rows);
+  ctx.count("rounds", {rows[gate], rows[0]});  // every token takes part in the first round
+}
 
 }  // namespace switchyard::moe

@@ -1,7 +1,5 @@
 #include "moe/exchange.h"
 
-#include <numeric>
-
 #include "autograd/ops.h"
 
 namespace switchyard::moe {
@@ -27,7 +25,7 @@ Var travel(const Var& x, const std::shared_ptr<const Trip>& trip, bool outward) 
 }  // namespace
 
 Dispatched dispatch(const Var& x, const DispatchPlan& plan, const dist::Comm& comm,
-                    dist::ExchangeMode mode, ForwardContext& ctx, bool local) {
+                    dist::ExchangeMode mode, bool local, ForwardContext& ctx) {
   const int64_t members = comm.size(), experts = int64_t(plan.kept.size()) / members;
   // Rows from each member for each expert held here, in this order they arrive: [members * experts]
   const std::vector<int64_t> counts =

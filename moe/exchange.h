@@ -27,7 +27,7 @@ struct Dispatched {
 
 // local: rows stay on their rank, where local expert j stands for expert j of every rank.
 Dispatched dispatch(const Var& x, const DispatchPlan& plan, const dist::Comm& comm,
-                    dist::ExchangeMode mode, ForwardContext& ctx, bool local = false);
+                    dist::ExchangeMode mode, bool local, ForwardContext& ctx);
 // Results of the rows that were sent, back at their owner in the order of plan.token: [m, M].
 Var combine(const Var& out, const Dispatched& in);
 

@@ -9,9 +9,32 @@ namespace switchyard::moe {
 class Experts : public Module {
  public:
   // rank: in world; which experts it holds follows from the layout
-  Experts(const dist::ExpertLayout& layout, int rank, const FeedForwardOptions& options);
-  Var forward(const Dispatched& in, ForwardContext& ctx) const;  // [R, M] -> [R, M]
-  void visit(ParamVisitor& v) override;
+  Experts(const dist::ExpertLayout& layout, int rank, const FeedForwardOptions& options)
+      : options_(options) {
+    const int64_t M = options.width, F = options.hidden, local = layout.num_local();
+    const auto param = [&](Shape shape, int64_t fan_in) {
+      return make_expert_param(std::move(shape), fan_in_uniform(fan_in), layout.first_expert(rank),
+                               layout.num_experts, options.dtype);
+    };
+    fc1_weight = param({local, F, M}, M);
+    fc1_bias = param({local, F}, M);
+    fc2_weight = param({local, M, F}, F);
+    fc2_bias = param({local, M}, F);
+  }
+
+  Var forward(const Dispatched& in, ForwardContext& ctx) const {  // [R, M] -> [R, M]
+    Var h = options_.activation(
+        grouped_linear(in.rows, in.offsets, fc1_weight.var, fc1_bias.var));  // [R, F]
+    if (ctx.training)
+      h = dropout(h, options_.activation_dropout, ctx.random("activation_dropout"), in.ids);
+    return grouped_linear(h, in.offsets, fc2_weight.var, fc2_bias.var);
+  }
+  void visit(ParamVisitor& v) override {
+    v("fc1/weight", fc1_weight);
+    v("fc1/bias", fc1_bias);
+    v("fc2/weight", fc2_weight);
+    v("fc2/bias", fc2_bias);
+  }
 
   Param fc1_weight, fc1_bias;  // [E_local, F, M], [E_local, F]
   Param fc2_weight, fc2_bias;  // [E_local, M, F], [E_local, M]

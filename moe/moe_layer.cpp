@@ -2,9 +2,6 @@
 
 #include <limits>
 
-#include "autograd/ops.h"
-#include "moe/masking.h"
-
 namespace switchyard::moe {
 namespace {
 
@@ -39,6 +36,32 @@ Var normalize(const Var& gate, const Tensor& offsets) {
   });
 }
 
+// Output masking of x [n, M]: in training a row is kept when its draw u > rate, without rescaling; in evaluation
+// every row is multiplied by 1 - rate. Not a dropout. Row i draws at element id[i] of the site `name`; a test's
+// own draws are found at place[i].
+Var mask_rows(const Var& x, double rate, const std::string& name, const Tensor& id,
+              const Tensor& place, ForwardContext& ctx) {
+  if (rate == 0) return x;
+  if (!ctx.training) return scale(x, 1 - rate);
+  const Tensor given = injected(name, DType::F64, ctx);
+  const RandomStream stream = ctx.random(name);
+  std::vector<double> keep;  // [n]
+  for (int64_t i = 0; i < x.dim(0); ++i) {
+    const double u = given.defined() ? given.data<double>()[ints(place)[i]]
+                                     : unit_float(random_bits(stream, uint64_t(ints(id)[i])));
+    keep.push_back(u > rate);
+  }
+  return scale_rows(x, Var(Tensor::of(keep).to(x.data().dtype())));
+}
+
+// All ranks draw the same number: they skip the exchange together.
+bool stays_local(double rate, const ForwardContext& ctx) {
+  if (!ctx.training || rate == 0) return false;
+  const RandomStream stream =
+      random_stream(ctx.seed, ctx.site("local_drop"), ctx.update, ctx.micro_batch);
+  return unit_float(random_bits(stream, 0)) < rate;
+}
+
 }  // namespace
 
 Var combine_weights(const Routing& routing, const DispatchPlan& plan) {
@@ -52,40 +75,30 @@ Var combine_weights(const Routing& routing, const DispatchPlan& plan) {
   return mul(routing.gate, mask);
 }
 
-// All ranks draw the same number: they skip the exchange together.
-bool MoeLayer::stays_local(const ForwardContext& ctx) const {
-  if (!ctx.training || local_drop_ == 0) return false;
-  const RandomStream stream =
-      random_stream(ctx.seed, ctx.site("local_drop"), ctx.update, ctx.micro_batch);
-  return unit_float(random_bits(stream, 0)) < local_drop_;
-}
-
 MoeLayer::Output MoeLayer::run(const Var& x, const Routing& routing, int64_t capacity,
                                const Tensor& token, ForwardContext& ctx) const {
   Output o;
   o.plan = make_plan(routing, num_experts_, capacity);
   o.weight = cast(combine_weights(routing, o.plan), x.data().dtype());
   const Tensor weight = o.weight.data().to(DType::F64);
-  for (size_t i = 0; i < o.plan.slot.size();
-       ++i)  // a row whose weight is exactly zero need not travel
+  for (int64_t i = 0; i < routing.choices(); ++i)  // a row of weight zero need not travel
     if (weight.data<double>()[i] == 0) o.plan.slot[i] = -1;
   pack_rows(o.plan, routing);
 
-  const Dispatched in = dispatch(x, o.plan, comm_, mode_, ctx, stays_local(ctx));
+  const Dispatched in =
+      dispatch(x, o.plan, comm_, options_.exchange, stays_local(options_.local_drop, ctx), ctx);
   Var back = combine(experts_.forward(in, ctx), in);  // [m, M]
   std::vector<int64_t> ids, slots;  // of back's rows: (token, choice) and (expert, slot)
-  for (int64_t i = 0; i < back.dim(0); ++i) {
-    const int64_t s = ints(o.plan.token)[i], j = ints(o.plan.choice)[i];
-    const int64_t choice = ints(routing.offsets)[s] + j;
-    ids.push_back(ints(token)[s] * num_experts_ + j);
-    slots.push_back(ints(routing.expert)[choice] * capacity + o.plan.slot[choice]);
+  for (int64_t row = 0; row < back.dim(0); ++row) {
+    const int64_t s = ints(o.plan.token)[row], i = ints(o.plan.choice)[row];
+    ids.push_back(ints(token)[s] * num_experts_ + i - ints(routing.offsets)[s]);
+    slots.push_back(ints(routing.expert)[i] * capacity + o.plan.slot[i]);
   }
   const Tensor id = Tensor::of(ids);
-  if (ctx.training && noise_.dropout > 0)
-    back = dropout(back, noise_.dropout, ctx.random("dropout"), id);
-  back = mask_rows(back, noise_.eom, "eom", id, Tensor::of(slots), ctx);
+  if (ctx.training) back = dropout(back, options_.dropout, ctx.random("dropout"), id);
+  back = mask_rows(back, options_.eom, "eom", id, Tensor::of(slots), ctx);
   o.out = combine_rows(back, routing.offsets, o.plan.position, o.weight);
-  o.out = mask_rows(o.out, noise_.fom, "fom", token, token, ctx);
+  o.out = mask_rows(o.out, options_.fom, "fom", token, token, ctx);
   return o;
 }
 

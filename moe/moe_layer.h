@@ -10,23 +10,21 @@ namespace switchyard::moe {
 // surviving choices, divided by max(sum over the token's choices, epsilon) before or after dropping.
 Var combine_weights(const Routing& routing, const DispatchPlan& plan);  // [n], 0 = dropped
 
-// What thins the experts' outputs at their token's owner.
-struct OutputNoise {
-  double dropout = 0;
-  double eom = 0, fom = 0;  // masking rates of a choice's output, and of a token's weighted sum
+struct MoeOptions {
+  // What thins the experts' outputs at their token's owner. Masking (EOM, FOM: Elbayad et al. 2022;
+  // specs/hmoe.md 2.9): of a choice's output, and of a token's weighted sum.
+  double dropout = 0, eom = 0, fom = 0;
+  double local_drop = 0;  // probability that a training round is served without exchange
+  dist::ExchangeMode exchange = dist::ExchangeMode::Rows;
 };
 
 class MoeLayer : public Module {
  public:
-  // local_drop: probability that a training round is served without exchange by the experts at hand
-  MoeLayer(const dist::Mesh& mesh, const FeedForwardOptions& options, const OutputNoise& noise,
-           dist::ExchangeMode mode, double local_drop = 0)
+  MoeLayer(const dist::Mesh& mesh, const FeedForwardOptions& ffn, const MoeOptions& options)
       : comm_(mesh.expert),
-        mode_(mode),
-        noise_(noise),
-        local_drop_(local_drop),
+        options_(options),
         num_experts_(mesh.layout.num_experts),
-        experts_(mesh.layout, mesh.world.rank(), options) {}
+        experts_(mesh.layout, mesh.world.rank(), ffn) {}
 
   struct Output {
     Var out;  // [S, M]: weighted sum over each row's surviving choices; 0 for a row without any
@@ -40,12 +38,8 @@ class MoeLayer : public Module {
   void visit(ParamVisitor& v) override { v("experts", experts_); }
 
  private:
-  bool stays_local(const ForwardContext& ctx) const;
-
   dist::Comm comm_;
-  dist::ExchangeMode mode_;
-  OutputNoise noise_;
-  double local_drop_;
+  MoeOptions options_;
   int64_t num_experts_;
   Experts experts_;
 };

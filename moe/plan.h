@@ -2,6 +2,10 @@
 // travel. A pure function of integers: no features, no communication. Its heart is a stable counting sort
 // in serving order, in which capacity drops happen. Read before: routing.h. Read next: exchange.h.
 #pragma once
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
 #include "moe/routing.h"
 
 namespace switchyard::moe {
@@ -12,8 +16,14 @@ struct CapacityRule {
   double eval_fraction = -1;   // evaluation, if > 0: ceil(fraction * S)
   int64_t eval_positions = 0;  // if > 0, evaluation: ceil(fraction * positions * batch)
 };
-int64_t capacity_of(const CapacityRule& rule, bool training, int64_t rows, int64_t visible,
-                    int64_t batch);
+inline int64_t capacity_of(const CapacityRule& rule, bool training, int64_t rows, int64_t visible,
+                           int64_t batch) {
+  if (!training && rule.eval_fraction > 0) {
+    const int64_t of = rule.eval_positions > 0 ? rule.eval_positions * batch : rows;
+    return int64_t(std::ceil(rule.eval_fraction * double(of)));
+  }
+  return int64_t(rule.factor * double((rows + visible - 1) / visible));
+}
 
 struct DispatchPlan {
   int64_t capacity = 0;
@@ -22,12 +32,44 @@ struct DispatchPlan {
   std::vector<int64_t> kept;  // [E] rows for the expert
   Tensor position;            // i64 [n] row of a choice; or -1
   Tensor token;               // i64 [m] row of x
-  Tensor choice;              // i64 [m] which choice of its token it is: 0, 1, ...
+  Tensor choice;              // i64 [m] which of the n choices it serves
 };
 
 // Slots only. A choice waits behind all choices served earlier, also behind those that found no slot.
-DispatchPlan make_plan(const Routing& routing, int64_t num_experts, int64_t capacity);
+inline DispatchPlan make_plan(const Routing& routing, int64_t num_experts, int64_t capacity) {
+  DispatchPlan plan;
+  plan.capacity = capacity;
+  plan.slot.assign(routing.choices(), -1);
+  plan.kept.assign(num_experts, 0);
+  std::vector<int64_t> asked(num_experts, 0);
+  for (int64_t i : routing.order.to_vector<int64_t>()) {
+    const int64_t e = ints(routing.expert)[i];
+    if (e < 0) continue;
+    if (asked[e] < capacity) plan.slot[i] = asked[e];
+    ++asked[e];
+  }
+  return plan;
+}
+
 // Lets the choices with a slot travel.
-void pack_rows(DispatchPlan& plan, const Routing& routing);
+inline void pack_rows(DispatchPlan& plan, const Routing& routing) {
+  const int64_t n = routing.choices(), *expert = ints(routing.expert);
+  for (int64_t i = 0; i < n; ++i)
+    if (plan.slot[i] >= 0) ++plan.kept[expert[i]];
+  std::vector<int64_t> next(plan.kept.size());
+  std::exclusive_scan(plan.kept.begin(), plan.kept.end(), next.begin(), int64_t(0));
+  const int64_t rows = std::accumulate(plan.kept.begin(), plan.kept.end(), int64_t(0));
+  plan.position = Tensor::full({n}, -1, DType::I64);
+  plan.token = Tensor::empty({rows}, DType::I64);
+  plan.choice = Tensor::empty({rows}, DType::I64);
+  const int64_t *offsets = ints(routing.offsets), *end = offsets + routing.rows();
+  for (int64_t i : routing.order.to_vector<int64_t>()) {  // the slots of an expert ascend in it
+    if (plan.slot[i] < 0) continue;
+    const int64_t row = next[expert[i]]++;
+    ints(plan.position)[i] = row;
+    ints(plan.choice)[row] = i;
+    ints(plan.token)[row] = std::upper_bound(offsets, end, i) - offsets - 1;
+  }
+}
 
 }  // namespace switchyard::moe

@@ -1,10 +1,6 @@
 #include "moe/router.h"
 
-#include <algorithm>
-#include <limits>
 #include <numeric>
-
-#include "autograd/ops.h"
 
 namespace switchyard::moe {
 namespace {
@@ -90,10 +86,6 @@ Routed top_k_gate(const Var& scores, int64_t first_expert, const GateOptions& op
   }
   r.gate = gather_elements(out.probs, row, column);
   return out;
-}
-
-Routed TopKGate::route(const Var& x, const Tensor& token, ForwardContext& ctx) const {
-  return top_k_gate(linear(x, weight.var), first_expert_, options_, {}, token, ctx);
 }
 
 }  // namespace switchyard::moe

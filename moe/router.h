@@ -3,7 +3,7 @@
 // Read before: routing.h.
 #pragma once
 #include "moe/routing.h"
-#include "nn/module.h"
+#include "nn/layers.h"
 
 namespace switchyard::moe {
 
@@ -36,7 +36,9 @@ class TopKGate : public Module {
       : weight(make_param({visible, width}, fan_in_uniform(width), dtype)),
         first_expert_(first_expert),
         options_(options) {}
-  Routed route(const Var& x, const Tensor& token, ForwardContext& ctx) const;  // x [S, M]
+  Routed route(const Var& x, const Tensor& token, ForwardContext& ctx) const {  // x [S, M]
+    return top_k_gate(linear(x, weight.var), first_expert_, options_, {}, token, ctx);
+  }
   void visit(ParamVisitor& v) override { v("weight", weight); }
   int64_t visible() const { return weight.var.dim(0); }
 

@@ -2,9 +2,6 @@
 // offsets[s+1]-1; a fixed k is the regular case. Design 5, "what the five methods will ask", item 2.
 // Read next: router.h (who makes it), plan.h (what becomes of it).
 #pragma once
-#include <utility>
-#include <vector>
-
 #include "nn/context.h"
 
 namespace switchyard::moe {

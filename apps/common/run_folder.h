@@ -10,7 +10,7 @@
 #include <iomanip>
 #include <memory>
 
-#include "dist/cpus.h"
+#include "dist/runtime.h"
 #include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 

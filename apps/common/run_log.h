@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common/tensorboard.h"
-#include "dist/cpus.h"
+#include "dist/runtime.h"
 #include "nn/checkpoint_files.h"
 #include "tensor/check.h"
 

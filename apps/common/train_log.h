@@ -105,9 +105,9 @@ class TrainLog {
   static json traffic(const dist::CommMeter& meter) {
     constexpr const char* levels[] = {"rank", "node", "cluster"};
     json sent = json::object();
-    for (const auto& e : meter.entries)
-      sent[e.kind][levels[int(e.level)]] = {
-          {"messages", e.messages}, {"bytes", e.bytes}, {"carried_bytes", e.carried_bytes}};
+    for (const auto& [key, t] : meter.entries)
+      sent[key.first][levels[int(key.second)]] = {
+          {"messages", t.messages}, {"bytes", t.bytes}, {"carried_bytes", t.carried_bytes}};
     return sent;
   }
 

@@ -112,10 +112,10 @@ struct Trainer {
   // Sums the gradients over ranks; their norm.
   double synchronized_norm(const std::vector<NamedParam>& params) {
     std::vector<dist::GradEntry> grads;
-    for (const auto& [path, p] : params) {
+    for (const auto& [path, p] : params) {  // in the order of paths
       if (!p->var.grad().defined())
         p->var.set_grad(zeros_like(p->var.data()));  // unused in this update: Adam still decays
-      grads.push_back({path, p->var.grad(), p->placement == Placement::ExpertSharded});
+      grads.push_back({p->var.grad(), p->placement == Placement::ExpertSharded});
     }
     dist::sync_gradients(mesh, grads);
     return dist::gradient_norm(mesh.expert, grads);

@@ -1,8 +1,5 @@
 #include "moe/methods/hmoe.h"
 
-#include <algorithm>
-
-#include "autograd/ops.h"
 #include "moe/balance.h"
 
 namespace switchyard::moe {
@@ -13,11 +10,14 @@ HmoeBlock::HmoeBlock(const HmoeConfig& config, const FeedForwardOptions& ffn, do
       capacity_(config.capacity_rule(max_positions)),
       world_(mesh.world),
       norm_(ffn.width, ffn.dtype),
-      layer_(
-          mesh, ffn, {.dropout = dropout, .eom = config.eom(), .fom = config.moe_fom},
-          config.moe_exchange == "padded" ? dist::ExchangeMode::Padded : dist::ExchangeMode::Rows,
-          config.moe_local_drop) {
-  if (config.cmr()) cmr_.emplace(config.cmr_options(), ffn, dropout, mesh.world);
+      layer_(mesh, ffn,
+             {.dropout = dropout,
+              .eom = config.eom(),
+              .fom = config.moe_fom,
+              .local_drop = config.moe_local_drop,
+              .exchange = config.moe_exchange == "padded" ? dist::ExchangeMode::Padded
+                                                          : dist::ExchangeMode::Rows}) {
+  if (config.cmr()) cmr_.emplace(config, ffn, dropout, mesh.world);
   const int64_t E = mesh.layout.num_experts;
   check(E == config.moe_expert_count, "HmoeBlock: the mesh is for another number of experts");
   for (int64_t size : config.strata()) {

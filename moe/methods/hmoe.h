@@ -3,12 +3,8 @@
 // and leaves after the last one, so it takes 1 to L rounds. Without strata: vanilla MoE.
 // Source: specs/hmoe.md 2.7-2.9. Read before: moe_layer.h.
 #pragma once
-#include <functional>
-
 #include "moe/methods/cmr.h"
-#include "moe/methods/hmoe_config.h"
 #include "moe/moe_layer.h"
-#include "nn/stack.h"
 
 namespace switchyard::moe {
 

@@ -1,9 +1,5 @@
 #include "moe/methods/hmoe_config.h"
 
-#include <algorithm>
-#include <numeric>
-#include <sstream>
-
 #include "dist/mesh.h"
 
 namespace switchyard::moe {
@@ -62,13 +58,6 @@ CapacityRule HmoeConfig::capacity_rule(int64_t max_positions) const {
           .eval_positions = moe_eval_capacity_max_seqlen ? max_positions : 0};
 }
 
-CmrOptions HmoeConfig::cmr_options() const {
-  return {.gate_drop = cmr_gate_drop,
-          .loss_weight = cmr_gate_loss_wt.value_or(moe_type.ends_with("cmr") ? 0.01 : 0),
-          .budget = cmr_gate_loss_p,
-          .across_ranks = moe_cmr_xgpu};
-}
-
 void validate(const HmoeConfig& c, int ranks) {
   if (c.moe_type == "dense") return;
   const int lowest_freq = std::min({c.moe_freq, c.encoder_moe_freq, c.decoder_moe_freq});
@@ -93,8 +82,7 @@ void validate(const HmoeConfig& c, int ranks) {
     expect(rate >= 0 && rate < 1, option, rate, "at least 0 and below 1");
   expect(c.cmr_gate_loss_p >= 0 && c.cmr_gate_loss_p <= 1, "cmr-gate-loss-p", c.cmr_gate_loss_p,
          "0 to 1");
-  expect(c.cmr_options().loss_weight >= 0, "cmr-gate-loss-wt", c.cmr_options().loss_weight,
-         "0 or more");
+  expect(c.cmr_loss_weight() >= 0, "cmr-gate-loss-wt", c.cmr_loss_weight(), "0 or more");
   c.strata();
   dist::expert_layout(c.moe_expert_count, ranks);
 

@@ -1,10 +1,7 @@
 // Options of HMoE and of its vanilla MoE baseline, with the reference's names. specs/hmoe.md 3.
 #pragma once
 #include <optional>
-#include <string>
-#include <vector>
 
-#include "moe/methods/cmr.h"
 #include "moe/plan.h"
 #include "moe/router.h"
 
@@ -96,7 +93,9 @@ struct HmoeConfig {
   // --moe-type, unless the option itself was given
   double eom() const { return moe_eom.value_or(moe_type.starts_with("eom") ? 0.1 : 0); }
   bool cmr() const { return moe_cmr.value_or(moe_type.ends_with("cmr")); }
-  CmrOptions cmr_options() const;
+  double cmr_loss_weight() const {
+    return cmr_gate_loss_wt.value_or(moe_type.ends_with("cmr") ? 0.01 : 0);
+  }
 };
 
 // Throws UserError for what cannot work, before anything is built.

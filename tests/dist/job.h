@@ -111,9 +111,9 @@ inline uint64_t run_job(Runtime& rt, int rounds) {
   }
   const Mesh mesh = make_mesh(world, n % 2 == 0 ? n / 2 : n);  // replicas where n is even
   std::vector<GradEntry> entries = {
-      {"b", random_tensor({7, 999}, uint64_t(me)), false},
-      {"a", random_tensor({1}, uint64_t(me) + 9), false},
-      {"e", random_tensor({mesh.layout.num_local(), 5000}, uint64_t(me) + 5), true}};
+      {random_tensor({7, 999}, uint64_t(me)), false},
+      {random_tensor({1}, uint64_t(me) + 9), false},
+      {random_tensor({mesh.layout.num_local(), 5000}, uint64_t(me) + 5), true}};
   sync_gradients(mesh, entries);
   for (const GradEntry& e : entries) digest.add(e.grad);
   const double norm = gradient_norm(mesh.expert, entries);

@@ -150,16 +150,10 @@ TEST(Comm, MeterCountsTheFormulas) {
         const int me = comm.rank();
         CommMeter& meter = comm.meter();
         const auto expect = [&](const char* kind, Level level, int64_t messages, int64_t bytes) {
-          int64_t found_messages = 0, found_bytes = 0;
-          for (const auto& e : meter.entries) {
-            if (e.kind != kind || e.level != level) continue;
-            found_messages += e.messages;
-            found_bytes += e.bytes;
-            check_equal(e.carried_bytes, int64_t{0});
-          }
-          check(found_messages == messages && found_bytes == bytes,
-                concat(kind, " ", int(level), ": ", found_messages, " messages ", found_bytes,
-                       " bytes"));
+          const CommMeter::Traffic& t = meter.entries[{kind, level}];
+          check_equal(t.carried_bytes, int64_t{0});
+          check(t.messages == messages && t.bytes == bytes,
+                concat(kind, " ", int(level), ": ", t.messages, " messages ", t.bytes, " bytes"));
         };
         meter.reset();
         Tensor t = Tensor::zeros({1000});

@@ -201,7 +201,7 @@ TEST(Hmoe, RefusesWhatCannotWork) {
   validate(both, 2);
   EXPECT_EQ(both.eom(), 0.1);
   EXPECT_TRUE(both.cmr());
-  EXPECT_EQ(both.cmr_options().loss_weight, 0.01);
+  EXPECT_EQ(both.cmr_loss_weight(), 0.01);
   both.moe_eom = 0.3, both.moe_cmr = false;  // what is given holds
   EXPECT_EQ(both.eom(), 0.3);
   EXPECT_FALSE(both.cmr());

@@ -94,7 +94,8 @@ TEST(Plan, PropertiesOnRandomRoutings) {
       std::pair<int64_t, int64_t> last{-1, -1};
       for (int64_t row = 0; row < m; ++row) {
         ASSERT_EQ(seen[row], row);
-        const int64_t i = offsets[p.token.data<int64_t>()[row]] + p.choice.data<int64_t>()[row];
+        const int64_t i = p.choice.data<int64_t>()[row], s = p.token.data<int64_t>()[row];
+        ASSERT_TRUE(offsets[s] <= i && i < offsets[s + 1]);
         ASSERT_EQ(p.position.data<int64_t>()[i], row);
         const std::pair<int64_t, int64_t> here{expert[i], p.slot[i]};
         ASSERT_LT(last, here);

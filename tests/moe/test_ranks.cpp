@@ -21,7 +21,7 @@ TEST(MoeLayer, EqualsTheDoubleLoopOnAnyRanksInBothModes) {
         dist::run_ranks(ranks, [&](dist::Runtime& rt) {
           const dist::Mesh mesh = dist::make_mesh(rt.world, E);
           const FeedForwardOptions ffn{.width = kM, .hidden = kF, .dtype = DType::F64};
-          MoeLayer layer(mesh, ffn, {}, mode);
+          MoeLayer layer(mesh, ffn, {.exchange = mode});
           initialize(layer, 3);
           // The last rank has no rows; choices are ragged: 0 to 3 experts, never expert 2.
           const int64_t rows = ranks > 1 && rt.world.rank() == ranks - 1 ? 0 : S;

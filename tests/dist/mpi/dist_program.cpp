@@ -46,7 +46,7 @@ static void rank_main(Runtime& rt, const std::string& mode) {
     std::vector<int64_t> one(rt.world.size(), 1);
     rt.world.all_to_all_v(Tensor::zeros({rt.world.size(), 10}), one, one, ExchangeMode::Padded, 8);
     int64_t carried = 0;
-    for (const auto& e : rt.world.meter().entries) carried += e.carried_bytes;
+    for (const auto& [_, t] : rt.world.meter().entries) carried += t.carried_bytes;
     carried = rt.world.sum(carried);
     if (me == 0) std::printf("carried %ld\n", long(carried));
   } else if (mode == "time") {
