@@ -23,17 +23,17 @@ Linear projection(const AttentionOptions& o) {  // of q, k, v
   return map(o, o.width, o.heads * o.head_width, std::sqrt(0.5), fan_in_uniform(o.width));
 }
 
-// The rows [B, c] of one more position behind cache [B, T * c]
-Tensor append(const Tensor& cache, const Tensor& rows) {
-  if (!cache.defined()) return rows;
-  const int64_t batch = rows.dim(0), width = rows.dim(1), time = cache.dim(1) / width;
+// The rows [batch, c] of one more position behind cache [batch, T * c]; the first call brings T of them
+Tensor append(const Tensor& cache, const Tensor& rows, int64_t batch) {
+  if (!cache.defined()) return rows.reshape({batch, rows.numel() / std::max<int64_t>(1, batch)});
+  const int64_t width = rows.dim(1), time = cache.dim(1) / width;
   std::vector<int64_t> order;  // of the old rows followed by the new ones
   for (int64_t b = 0; b < batch; ++b) {
     for (int64_t t = 0; t < time; ++t) order.push_back(b * time + t);
     order.push_back(batch * time + b);
   }
   const Var all = concat_rows({Var(cache.reshape({batch * time, width})), Var(rows)});
-  return gather_rows(all, Tensor::of(order)).data().reshape({batch, (time + 1) * width});
+  return gathered(all.data(), Tensor::of(order)).reshape({batch, (time + 1) * width});
 }
 
 }  // namespace
@@ -56,7 +56,6 @@ Var Attention::forward(const Var& x, const Var& encoder_out, ForwardContext& ctx
                      .causal = options_.keys == AttentionOptions::Earlier,
                      .scale = options_.scale,
                      .dropout = ctx.training ? options_.dropout : 0.0};
-  Tensor padding = key_rows.padding;
   const Var& memory = cross ? encoder_out : x;
   const Var q = q_.forward(x);  // [B*T, H*D]
   Var k, v;                     // [B*Tk, H*D]
@@ -65,23 +64,15 @@ Var Attention::forward(const Var& x, const Var& encoder_out, ForwardContext& ctx
     v = v_.forward(memory);
   } else {
     KeyValue& cache = ctx.decode->cache[ctx.path];
-    cache.of_encoder = cross;
-    if (!cross) {
-      cache.k = append(cache.k, k_.forward(x).data());
-      cache.v = append(cache.v, v_.forward(x).data());
-      spec.time_k = ctx.decode->position + 1;
-      padding = {};
-    } else {
-      if (!cache.k.defined()) {
-        const Shape sentences = {spec.batch, spec.time_k * q.dim(1)};
-        cache.k = k_.forward(memory).data().reshape(sentences);
-        cache.v = v_.forward(memory).data().reshape(sentences);
-      }
-      spec.time_q = ctx.decode->beams;  // a sentence's hypotheses are its queries
-    }
+    if (!cross || !cache.k.defined())
+      cache = {append(cache.k, k_.forward(memory).data(), spec.batch),
+               append(cache.v, v_.forward(memory).data(), spec.batch), cross};
+    if (cross) spec.time_q = ctx.decode->beams;  // a sentence's hypotheses are its queries
+    else spec.time_k = ctx.decode->position + 1;
     k = Var(cache.k.reshape({spec.batch * spec.time_k, q.dim(1)}));
     v = Var(cache.v.reshape({spec.batch * spec.time_k, q.dim(1)}));
   }
+  const Tensor padding = ctx.decode && !cross ? Tensor() : key_rows.padding;
   const Var y = attention(q, k, v, padding, position_bias, spec, ctx.random("attention_dropout"));
   return out_.forward(y);  // [B*T, d]
 }
@@ -100,8 +91,8 @@ void DecodeState::reorder(const std::vector<int64_t>& index) {
   for (auto& [path, kv] : cache) {
     const auto& take = kv.of_encoder ? sentences : index;
     if (std::ranges::equal(take, std::views::iota(int64_t(0), kv.k.dim(0)))) continue;
-    kv.k = gather_rows(Var(kv.k), Tensor::of(take)).data();
-    kv.v = gather_rows(Var(kv.v), Tensor::of(take)).data();
+    kv.k = gathered(kv.k, Tensor::of(take));
+    kv.v = gathered(kv.v, Tensor::of(take));
   }
 }
 

@@ -6,16 +6,12 @@
 //   checkpoint_files.cpp   files that survive a crash
 #pragma once
 #include <atomic>
-#include <functional>
 #include <future>
 #include <set>
-#include <string>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "dist/runtime.h"
-#include "nn/module.h"
 #include "nn/optimizer.h"
 #include "tensor/hdf5.h"
 
@@ -50,8 +46,7 @@ class CheckpointWriter {
   // keep > 0: so many newest checkpoints stay, and those that links name. Removes what a crash left behind.
   CheckpointWriter(std::string folder, const dist::Runtime& runtime, bool asynchronous,
                    int keep = 0);
-  ~CheckpointWriter();  // gives up a checkpoint under way
-  CheckpointWriter(const CheckpointWriter&) = delete;
+  ~CheckpointWriter() { cancelled_ = true; }  // gives up a checkpoint; files_ waits for its thread
 
   // Collective. best: checkpoint_best moves, too. Synchronous: finish() must follow at once.
   void begin(const Snapshot& snapshot, bool best = false);
@@ -60,8 +55,7 @@ class CheckpointWriter {
   std::string finish();  // collective; "" or why there is no new checkpoint, equal on all ranks
 
  private:
-  std::string failure(const std::function<void()>& fn) const;
-  std::string temporary() const;
+  std::string failure(bool runs, const std::function<void()>& fn) const;
   void publish(const std::vector<std::string>& files) const;
 
   std::string folder_;
@@ -70,7 +64,8 @@ class CheckpointWriter {
   int keep_;
   bool in_flight_ = false, best_ = false;
   int64_t update_ = -1;
-  std::string error_;  // of begin(), for finish()
+  std::string temporary_;  // folder of the checkpoint under way
+  std::string error_;      // of begin(), for finish()
   std::atomic<bool> cancelled_ = false;
   std::future<std::string> files_;  // of this process, with its first rank: StoredFiles as JSON
 };
@@ -78,14 +73,13 @@ class CheckpointWriter {
 // manifest.json, the last file of a checkpoint: size and XXH3-128 of every file and of itself, and where in
 // its file each dataset lies with its own hash. So files are verified, and the damaged dataset is named,
 // before HDF5 reads a byte: damage can make that library crash.
+//
 // Rows of a dataset: described by the ranks that hold them, written by one, and listed in the manifest
-struct CheckpointPiece {
-  std::string path;
-  Shape whole;  // shape of the dataset in model.h5
+struct CheckpointPiece : CheckpointEntry {  // its tensor: while it is written
   DType dtype = DType::F32;
-  int64_t first_row = 0, rows = 0;  // of the whole
-  int rank = 0;                     // who writes it
-  int64_t bytes = 0, offset = -1;   // in the shard
+  int64_t rows = 0;
+  int rank = 0;                    // who writes it
+  int64_t bytes = 0, offset = -1;  // in the shard; until then: address of the rank's tensor
   std::string xxh3_128;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CheckpointPiece, path, whole, dtype, first_row, rows, rank,
@@ -104,11 +98,13 @@ struct Manifest {
   int version = 3;
   int64_t update = 0;
   int64_t sequence = 0;  // counts the checkpoints of a folder: the newest has the largest
-  std::vector<StoredFile> files;
+  std::vector<StoredFile> files = {};
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Manifest, format, version, update, sequence, files)
 
-std::string to_text(const Manifest& manifest);
+// The manifest covers itself: it holds size and hash of the text that it would be without these two, and is
+// that text again when it is written anew.
+std::string to_text(nlohmann::json manifest);
 Manifest read_manifest(const std::string& step_folder);  // UserError unless whole
 
 // Size and hash of every file; UserError names the first bad file and its first damaged dataset.
@@ -118,8 +114,8 @@ std::string verify_files(const std::string& step_folder);
 std::string step_folder_name(int64_t update);  // "step_00001000"
 // Sequence number and full path, newest first. A damaged manifest counts as kDamaged.
 constexpr int64_t kDamaged = INT64_MAX;
-std::set<std::pair<int64_t, std::string>, std::greater<>> step_folders(
-    const std::string& checkpoints);
+using StepFolders = std::set<std::pair<int64_t, std::string>, std::greater<>>;
+StepFolders step_folders(const std::string& checkpoints);
 
 struct FoundCheckpoint {
   std::string folder;                 // empty: "latest" found none
@@ -137,8 +133,7 @@ void load_checkpoint(const std::string& step_folder, const std::vector<Checkpoin
 
 // Hashes over (path, dtype, shape, bytes) of all datasets in path order: they do not depend on who wrote it.
 struct CheckpointDigest {
-  std::string model, optimizer;
-  std::string combined;  // hash of the two
+  std::string model, optimizer, combined;  // combined: hash of the two
 };
 CheckpointDigest digest(const Hdf5File& model);
 // "/model/x: element 17 is 0.25 in A, 0.5 in B, 8388608 ulps apart"; empty when all tensors are equal

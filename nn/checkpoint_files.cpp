@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iomanip>
-#include <system_error>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -14,21 +13,13 @@
 
 namespace switchyard {
 namespace fs = std::filesystem;
-namespace {
 
-void system_check(bool ok, const std::string& name, const char* what) {
-  if (!ok) throw UserError(concat(name, ": ", what, ": ", std::generic_category().message(errno)));
-}
-
-fs::path hidden(const fs::path& path) {  // what a start removes
+static fs::path hidden(const fs::path& path) {  // what a start removes
   return path.parent_path() / (".tmp_" + path.filename().string());
 }
 
-}  // namespace
-
-Hash128& Hash128::add(const void* bytes, int64_t count) {
-  XXH3_128bits_update(state_.get(), bytes, size_t(count));
-  return *this;
+void system_check(bool ok, const std::string& name, const char* what) {
+  if (!ok) throw UserError(concat(name, ": ", what, ": ", std::generic_category().message(errno)));
 }
 
 std::string Hash128::hex() const {
@@ -37,18 +28,14 @@ std::string Hash128::hex() const {
 }
 
 std::string read_text(const std::string& file, int64_t offset, int64_t count) {
-  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  system_check(fd >= 0, file, "cannot be opened");
-  std::string text;
-  char buffer[1 << 16];
-  ssize_t got = 1;
-  while (got > 0 && int64_t(text.size()) < count) {
-    const size_t wanted = std::min(sizeof(buffer), size_t(count) - text.size());
-    got = ::pread(fd, buffer, wanted, offset + int64_t(text.size()));
-    if (got > 0) text.append(buffer, size_t(got));
-  }
-  ::close(fd);
-  system_check(got >= 0, file, "cannot be read");
+  std::ifstream in(file, std::ios::binary);
+  system_check(in.is_open(), file, "cannot be opened");
+  std::error_code error;
+  const auto size = int64_t(fs::file_size(file, error));
+  user_check(!error, concat(file, ": cannot be read: ", error.message()));
+  std::string text(size_t(std::clamp<int64_t>(size - offset, 0, count)), '\0');
+  in.seekg(offset).read(text.data(), int64_t(text.size()));
+  system_check(in.good(), file, "cannot be read");
   return text;
 }
 

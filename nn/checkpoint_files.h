@@ -1,6 +1,5 @@
 // Files that survive a crash: hashing (XXH3-128), flushing to disk, atomic publishing of folders and links.
 #pragma once
-#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -12,13 +11,19 @@ namespace switchyard {
 class Hash128 {
  public:
   Hash128() { XXH3_128bits_reset(state_.get()); }
-  Hash128& add(const void* bytes, int64_t count);
+  Hash128& add(const void* bytes, int64_t count) {
+    XXH3_128bits_update(state_.get(), bytes, size_t(count));
+    return *this;
+  }
   Hash128& add(const std::string& text) { return add(text.data(), int64_t(text.size())); }
   std::string hex() const;
 
  private:
   std::shared_ptr<XXH3_state_t> state_{XXH3_createState(), XXH3_freeState};
 };
+
+// UserError "name: what: why the last system call failed" unless ok
+void system_check(bool ok, const std::string& name, const char* what);
 
 // The bytes [offset, offset + count) of a file, and their hash
 std::string read_text(const std::string& file, int64_t offset = 0, int64_t count = INT64_MAX);

@@ -1,5 +1,4 @@
 // Verifying, finding, loading and comparing checkpoints. Files are verified before HDF5 opens them.
-#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <filesystem>
@@ -15,14 +14,6 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& folder, const std::string& why) {
   throw UserError(concat("checkpoint ", folder, " is damaged: ", why));
-}
-
-// The manifest covers itself: it holds size and hash of the text that it would be without these two, and is
-// that text again when it is written anew.
-std::string sealed(Json manifest) {
-  const std::string text = manifest.dump(1);
-  manifest["manifest"] = {{"size", text.size()}, {"xxh3_128", Hash128().add(text).hex()}};
-  return manifest.dump(1) + "\n";
 }
 
 std::string layout(DType dtype, const Shape& shape) {  // "f32 [4, 3]"
@@ -49,7 +40,11 @@ int64_t ordered(double x) {
 
 }  // namespace
 
-std::string to_text(const Manifest& manifest) { return sealed(manifest); }
+std::string to_text(Json manifest) {
+  const std::string text = manifest.dump(1);
+  manifest["manifest"] = {{"size", text.size()}, {"xxh3_128", Hash128().add(text).hex()}};
+  return manifest.dump(1) + "\n";
+}
 
 Manifest read_manifest(const std::string& folder) {
   const std::string name = folder + "/manifest.json";
@@ -61,7 +56,7 @@ Manifest read_manifest(const std::string& folder) {
                concat("checkpoint ", folder, ": manifest.json has format version ",
                       json.at("version").dump(), ", this program reads ", Manifest().version));
     json.erase("manifest");
-    if (sealed(json) != text) refuse(folder, "manifest.json differs from its own hash");
+    if (to_text(json) != text) refuse(folder, "manifest.json differs from its own hash");
     return json;
   } catch (const Json::exception& e) {
     refuse(folder, concat("manifest.json: ", e.what()));
@@ -94,8 +89,8 @@ Hdf5File open_checkpoint(const std::string& folder, bool verify) {
 void load_checkpoint(const std::string& folder, const std::vector<CheckpointEntry>& into) {
   const Hdf5File model = open_checkpoint(folder, false);
   std::string culprits;
-  const auto refuse = [&](const auto&... parts) {
-    culprits += concat(culprits.empty() ? "" : ", ", parts...);
+  const auto refuse = [&](const std::string& path, const std::string& why) {
+    culprits += (culprits.empty() ? "" : ", ") + path + why;
   };
   std::set<std::string> known, groups;
   for (const auto& e : into) {
@@ -104,7 +99,7 @@ void load_checkpoint(const std::string& folder, const std::vector<CheckpointEntr
     const std::string here = layout(e.tensor.dtype(), e.whole);
     if (!model.exists(e.path)) refuse(e.path, " is missing");
     else if (const std::string there = layout(model, e.path); here != there)
-      refuse(e.path, " is ", there, " instead of ", here);
+      refuse(e.path, " is " + there + " instead of " + here);
   }
   for (const auto& group : groups)
     for (const auto& path : model.datasets(group))
@@ -121,9 +116,8 @@ void load_checkpoint(const std::string& folder, const std::vector<CheckpointEntr
 
 // By sequence number: after going back to an older checkpoint the newest has not the largest update.
 // Those with a damaged manifest come before all others, so that they are reported.
-std::set<std::pair<int64_t, std::string>, std::greater<>> step_folders(
-    const std::string& checkpoints) {
-  std::set<std::pair<int64_t, std::string>, std::greater<>> found;
+StepFolders step_folders(const std::string& checkpoints) {
+  StepFolders found;
   std::error_code none;
   for (const auto& item : fs::directory_iterator(checkpoints, none)) {
     const std::string path = item.path().string();
@@ -138,14 +132,11 @@ std::set<std::pair<int64_t, std::string>, std::greater<>> step_folders(
 }
 
 FoundCheckpoint find_checkpoint(const std::string& checkpoints, const std::string& what) {
+  const std::string best = checkpoints + "/checkpoint_best";
+  user_check(what != "best" || fs::exists(best),
+             best + ": there is no best checkpoint yet; take --resume latest");
+  if (what != "latest") return {verify_files(resolve_checkpoint(what == "best" ? best : what)), {}};
   FoundCheckpoint found;
-  if (what != "latest") {
-    const std::string best = checkpoints + "/checkpoint_best";
-    user_check(what != "best" || fs::exists(best),
-               best + ": there is no best checkpoint yet; take --resume latest");
-    found.folder = verify_files(resolve_checkpoint(what == "best" ? best : what));
-    return found;
-  }
   for (const auto& [sequence, folder] : step_folders(checkpoints)) {
     try {
       found.folder = verify_files(folder);
@@ -166,9 +157,9 @@ std::string resolve_checkpoint(const std::string& path) {
       return fs::canonical(folder + "/checkpoint_last").string();
     if (const auto steps = step_folders(folder); !steps.empty()) return steps.begin()->second;
   }
-  throw UserError(concat(path,
-                         ": holds no checkpoint (expected a step_* folder, a run's checkpoints "
-                         "folder or its save-dir)"));
+  throw UserError(path +
+                  ": holds no checkpoint (expected a step_* folder, a run's checkpoints "
+                  "folder or its save-dir)");
 }
 
 CheckpointDigest digest(const Hdf5File& model) {

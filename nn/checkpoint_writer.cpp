@@ -2,10 +2,8 @@
 // makes a temporary folder; the first rank of each process takes its process's share of the plan and writes
 // it (without communication, so that a background thread can do it); rank 0 writes the manifest, gives the
 // folder its name, moves the links and prunes.
-#include <algorithm>
 #include <filesystem>
 #include <iomanip>
-#include <map>
 
 #include <unistd.h>
 
@@ -15,14 +13,14 @@
 namespace switchyard {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-using Pieces = std::vector<std::pair<CheckpointPiece, Tensor>>;
 namespace {
 
 // What a rank holds, as JSON
-std::string describe(const std::vector<CheckpointEntry>& entries) {
+std::string describe(const std::vector<CheckpointEntry>& entries, int rank) {
   std::vector<CheckpointPiece> pieces;
-  for (const auto& [path, t, whole, first_row] : entries)
-    pieces.push_back({path, whole, t.dtype(), first_row, t.dim(0), 0, t.bytes(), -1, ""});
+  for (const auto& e : entries)
+    pieces.push_back({e, e.tensor.dtype(), e.tensor.dim(0), rank, e.tensor.bytes(),
+                      reinterpret_cast<int64_t>(&e.tensor), ""});
   return Json(pieces).dump();
 }
 
@@ -30,11 +28,8 @@ std::string describe(const std::vector<CheckpointEntry>& entries) {
 // first row; a function of the ranks' descriptions alone, nothing depends on processes.
 std::vector<CheckpointPiece> make_plan(const std::vector<std::string>& descriptions) {
   std::map<std::pair<std::string, int64_t>, std::vector<CheckpointPiece>> holders;
-  for (size_t rank = 0; rank < descriptions.size(); ++rank)
-    for (CheckpointPiece p : Json::parse(descriptions[rank])) {
-      p.rank = int(rank);
-      holders[{p.path, p.first_row}].push_back(p);
-    }
+  for (const auto& text : descriptions)
+    for (const CheckpointPiece p : Json::parse(text)) holders[{p.path, p.first_row}].push_back(p);
   std::vector<CheckpointPiece> plan;
   std::vector<int64_t> load(descriptions.size(), 0);
   std::map<std::string, int64_t> missing;  // rows by path
@@ -59,27 +54,24 @@ std::string path_in_shard(const CheckpointPiece& piece) {
   return concat(piece.path, "/rows_", piece.first_row);
 }
 
-StoredFile finished(const std::string& folder, const std::string& name) {
+StoredFile finished(const std::string& folder, const std::string& name,
+                    std::vector<CheckpointPiece> datasets) {
   const std::string path = folder + "/" + name;
   flush_to_disk(path);
-  return {name, int64_t(fs::file_size(path)), hash_file(path), {}};
+  return {name, int64_t(fs::file_size(path)), hash_file(path), std::move(datasets)};
 }
 
-StoredFile write_shard(const std::string& folder, int process, const Pieces& pieces,
+StoredFile write_shard(const std::string& folder, int process, std::vector<CheckpointPiece> pieces,
                        const std::atomic<bool>& cancelled) {
-  std::vector<CheckpointPiece> datasets;
   Hdf5File file = Hdf5File::create(folder + "/" + shard_name(process));
-  for (const auto& [piece, tensor] : pieces) {
+  for (CheckpointPiece& piece : pieces) {
     if (cancelled) throw Error("saving was given up");
-    file.write(path_in_shard(piece), tensor);
-    datasets.push_back(piece);
-    datasets.back().offset = file.offset(path_in_shard(piece));
-    datasets.back().xxh3_128 = Hash128().add(tensor.raw(), tensor.bytes()).hex();
+    file.write(path_in_shard(piece), piece.tensor);
+    piece.offset = file.offset(path_in_shard(piece));
+    piece.xxh3_128 = Hash128().add(piece.tensor.raw(), piece.tensor.bytes()).hex();
   }
   file.close();
-  StoredFile stored = finished(folder, shard_name(process));
-  stored.datasets = std::move(datasets);
-  return stored;
+  return finished(folder, shard_name(process), std::move(pieces));
 }
 
 // model.h5: virtual datasets over the shards; state, config, tokenizer of the snapshot.
@@ -100,7 +92,7 @@ StoredFile write_index(const std::string& folder, const std::vector<CheckpointPi
   file.write("/state/update", Tensor::of(std::vector<int64_t>{snapshot.update}));
   for (const auto& [key, value] : snapshot.state) file.set_attr("/state", key, value);
   file.close();
-  return finished(folder, "model.h5");
+  return finished(folder, "model.h5", {});
 }
 
 }  // namespace
@@ -130,24 +122,16 @@ CheckpointWriter::CheckpointWriter(std::string folder, const dist::Runtime& runt
   if (runtime_.world.rank() != 0) return;
   std::error_code failed;
   fs::create_directories(folder_, failed);
-  user_check(!failed && access(folder_.c_str(), W_OK) == 0,
-             concat(folder_, ": cannot be written: ",
-                    failed ? failed.message() : std::generic_category().message(errno)));
+  system_check(!failed && access(folder_.c_str(), W_OK) == 0, folder_, "cannot be written");
   for (const auto& item : fs::directory_iterator(folder_))
     if (item.path().filename().string().starts_with(".tmp_")) fs::remove_all(item.path());
 }
 
-CheckpointWriter::~CheckpointWriter() { cancelled_ = true; }  // files_ waits for its thread
-
-std::string CheckpointWriter::temporary() const {
-  return folder_ + "/.tmp_" + step_folder_name(update_);
-}
-
-// Runs fn on every rank: "" or the first rank's error. Collective.
-std::string CheckpointWriter::failure(const std::function<void()>& fn) const {
+// Runs fn on the ranks that say so: "" or the first rank's error. Collective.
+std::string CheckpointWriter::failure(bool runs, const std::function<void()>& fn) const {
   std::string mine;
   try {
-    fn();
+    if (runs) fn();
   } catch (const std::exception& e) {
     mine = e.what();
   }
@@ -159,35 +143,30 @@ std::string CheckpointWriter::failure(const std::function<void()>& fn) const {
 void CheckpointWriter::begin(const Snapshot& snapshot, bool best) {
   check(!in_flight_, "a checkpoint is already under way");
   in_flight_ = true, best_ = best, update_ = snapshot.update;
+  temporary_ = folder_ + "/.tmp_" + step_folder_name(update_);
   const dist::Comm& world = runtime_.world;
-  const auto descriptions = world.all_gather_bytes(describe(snapshot.tensors));
-  // Where they are, for the first rank of the process
-  const auto addresses =
-      world.all_gather_bytes(concat(reinterpret_cast<uintptr_t>(&snapshot.tensors)));
+  const auto descriptions = world.all_gather_bytes(describe(snapshot.tensors, world.rank()));
   std::vector<CheckpointPiece> plan;
   if (runtime_.leads_process()) plan = make_plan(descriptions);
-  error_ = failure([&] {
-    if (world.rank() != 0) return;
+  error_ = failure(world.rank() == 0, [&] {
     int64_t bytes = int64_t(plan.size() * 4096 + snapshot.tokenizer.size()) + (1 << 20);
     for (const auto& piece : plan) bytes += piece.bytes;
     check_free_space(folder_, bytes);
-    fs::remove_all(temporary());
-    fs::create_directory(temporary());
+    fs::remove_all(temporary_);
+    fs::create_directory(temporary_);
   });
   if (error_.empty() && runtime_.leads_process()) {
-    Pieces pieces;
+    std::vector<CheckpointPiece> pieces;  // of this process
     for (const auto& piece : plan) {
       if (runtime_.process_of(piece.rank) != runtime_.process) continue;
-      const auto address = std::stoull(addresses[size_t(piece.rank)]);
-      const auto& list = *reinterpret_cast<const std::vector<CheckpointEntry>*>(address);
-      const Tensor& t = std::ranges::find(list, piece.path, &CheckpointEntry::path)->tensor;
-      pieces.emplace_back(piece, asynchronous_ ? t.clone() : t);
+      const Tensor& t = *reinterpret_cast<const Tensor*>(piece.offset);
+      pieces.push_back(piece);
+      pieces.back().tensor = asynchronous_ ? t.clone() : t;
     }
-    auto write = [plan, pieces, snapshot, folder = temporary(), runtime = runtime_,
-                  &cancelled = cancelled_] {
+    const auto write = [this, plan, pieces, snapshot] {
       std::vector<StoredFile> files;
-      if (runtime.process == 0) files.push_back(write_index(folder, plan, snapshot, runtime));
-      files.push_back(write_shard(folder, runtime.process, pieces, cancelled));
+      if (runtime_.process == 0) files.push_back(write_index(temporary_, plan, snapshot, runtime_));
+      files.push_back(write_shard(temporary_, runtime_.process, pieces, cancelled_));
       return Json(files).dump();
     };
     files_ = std::async(asynchronous_ ? std::launch::async : std::launch::deferred, write);
@@ -204,33 +183,25 @@ std::string CheckpointWriter::finish() {
   in_flight_ = false;
   const bool first = runtime_.world.rank() == 0;
   std::string mine = "[]";
-  if (error_.empty())
-    error_ = failure([&] {
-      if (files_.valid()) mine = files_.get();
-    });
-  if (error_.empty()) {
-    const auto files = runtime_.world.all_gather_bytes(mine);
-    error_ = failure([&] {
-      if (first) publish(files);
-    });
-  }
+  if (error_.empty()) error_ = failure(files_.valid(), [&] { mine = files_.get(); });
+  const auto files = runtime_.world.all_gather_bytes(mine);
+  if (error_.empty()) error_ = failure(first, [&] { publish(files); });
   std::error_code ignored;  // the next start tries again
-  if (first) fs::remove_all(temporary(), ignored);
+  if (first) fs::remove_all(temporary_, ignored);
   return error_;
 }
 
 // Rank 0, with every process's files
 void CheckpointWriter::publish(const std::vector<std::string>& files) const {
-  Manifest manifest;
-  manifest.update = update_;
+  Manifest manifest{.update = update_};
   for (const auto& text : files)
     for (const StoredFile file : Json::parse(text)) manifest.files.push_back(file);
   for (const auto& [sequence, folder] : step_folders(folder_))
     if (sequence != kDamaged) manifest.sequence = std::max(manifest.sequence, sequence + 1);
-  write_durably(temporary() + "/manifest.json", to_text(manifest));
+  write_durably(temporary_ + "/manifest.json", to_text(manifest));
   const std::string name = step_folder_name(update_), last = folder_ + "/checkpoint_last",
                     best = folder_ + "/checkpoint_best";
-  publish_folder(temporary(), folder_ + "/" + name);
+  publish_folder(temporary_, folder_ + "/" + name);
   publish_link(last, name);
   if (best_) publish_link(best, name);
 

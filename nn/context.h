@@ -3,8 +3,6 @@
 #pragma once
 #include <map>
 #include <optional>
-#include <string>
-#include <vector>
 
 #include "autograd/var.h"
 #include "tensor/rng.h"

@@ -18,14 +18,13 @@ struct Partial {  // an unfinished hypothesis = one row of the stream
 
 struct Search {  // of one sentence
   int64_t sentence = 0, max_len = 0, forced = -1;
-  std::vector<Partial>
-      partials;  // `beam` of them, dead ones (padding) last; none: the search is over
+  // `beam` of them, dead ones (padding) last; none: the search is over
+  std::vector<Partial> partials;
   std::vector<Hypothesis> done;
 };
 
 // One more token. log_q [beam, V]: of the rows from first_row on
-template <class T>
-void advance(Search& s, const T* log_q, int64_t vocabulary, int64_t first_row,
+void advance(Search& s, const double* log_q, int64_t vocabulary, int64_t first_row,
              const GenerateOptions& o) {
   const size_t beam = size_t(o.beam);
   const int64_t step = int64_t(s.partials[0].tokens.size()) - 1;
@@ -124,13 +123,12 @@ std::vector<std::vector<Hypothesis>> generate(Transformer& model, const Tensor& 
     const Tensor logits = model.decode(tokens, encoder_out, c).data();  // [rows, V]
     Tensor log_q = empty_like(logits);
     log_softmax_forward(logits, log_q);
-    FLOAT_DISPATCH(log_q.dtype(), T, {
-      parallel_for(int64_t(active.size()), 1, [&](int64_t from, int64_t to) {
-        for (int64_t i = from; i < to; ++i) {
-          const int64_t row = i * options.beam;
-          advance(active[i], log_q.data<T>() + row * vocabulary, vocabulary, row, options);
-        }
-      });
+    log_q = log_q.to(DType::F64);
+    parallel_for(int64_t(active.size()), 1, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i) {
+        const int64_t row = i * options.beam;
+        advance(active[i], log_q.data<double>() + row * vocabulary, vocabulary, row, options);
+      }
     });
     std::erase_if(active, [&](Search& s) {
       if (!s.partials.empty()) return false;

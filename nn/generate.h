@@ -4,10 +4,6 @@
 // and a sentence ends with `beam` finished hypotheses or at its longest length. Ties: the lower index of
 // (hypothesis, token) wins, so the result is the same everywhere.
 #pragma once
-#include <functional>
-#include <string>
-#include <vector>
-
 #include "nn/transformer.h"
 
 namespace switchyard {
@@ -29,8 +25,8 @@ struct GenerateOptions {
   void validate() const;  // UserError
 
   int64_t pad = 1, eos = 2;
-  int64_t max_positions =
-      1024;  // of the target: outputs have at most max_positions - 1 tokens and </s>
+  // of the target: outputs have at most max_positions - 1 tokens and </s>
+  int64_t max_positions = 1024;
 };
 
 struct Hypothesis {

@@ -1,12 +1,11 @@
 // Module: a piece of a model that owns parameters. One enumeration, visit(), serves initialisation,
 // optimizer, gradient sync, checkpoint and parameter count; names are paths and equal the HDF5 groups.
 #pragma once
+#include <algorithm>
 #include <cmath>
-#include <functional>
-#include <string>
-#include <vector>
 
 #include "autograd/var.h"
+#include "tensor/kernels.h"
 
 namespace switchyard {
 
@@ -33,12 +32,21 @@ struct Param {
   Init init;
   // ExpertSharded: data is [local, ...], rows first_row .. first_row + local - 1 of [global_rows, ...]
   int64_t first_row = 0, global_rows = 0;
-  Shape global_shape() const;
+  Shape global_shape() const {
+    Shape s = var.shape();
+    if (placement == Placement::ExpertSharded) s[0] = global_rows;
+    return s;
+  }
 };
 
-Param make_param(Shape shape, Init init, DType dtype = DType::F32);
-Param make_expert_param(Shape local_shape, Init init, int64_t first_row, int64_t global_rows,
-                        DType dtype = DType::F32);
+inline Param make_param(const Shape& shape, Init init, DType dtype = DType::F32) {
+  return {Var(Tensor::zeros(shape, dtype), true), Placement::Replicated, init};
+}
+inline Param make_expert_param(const Shape& local, Init init, int64_t first_row,
+                               int64_t global_rows, DType dtype = DType::F32) {
+  const Var var(Tensor::zeros(local, dtype), true);
+  return {var, Placement::ExpertSharded, init, first_row, global_rows};
+}
 
 class ParamVisitor;
 struct Module {
@@ -46,25 +54,59 @@ struct Module {
   virtual void visit(ParamVisitor& v) = 0;
 };
 
-// Walks a module tree, giving each parameter its path: "decoder/3/moe/experts/fc1/weight".
-class ParamVisitor {
- public:
-  explicit ParamVisitor(std::function<void(const std::string& path, Param&)> fn)
-      : fn_(std::move(fn)) {}
-  void operator()(const std::string& name, Param& p) { fn_(prefix_ + name, p); }
-  void operator()(const std::string& name, Module& child);  // its names follow name + "/"
-
- private:
-  std::function<void(const std::string&, Param&)> fn_;
-  std::string prefix_;
-};
-
 struct NamedParam {
   std::string path;
   Param* param;
 };
-std::vector<NamedParam> parameters(Module& m);           // sorted by path, each once
-void initialize(Module& m, uint64_t seed);               // Init of every parameter
-int64_t parameter_count(Module& m, bool global = true);  // all ranks' experts, or those held here
+
+// Walks a module tree, giving each parameter its path: "decoder/3/moe/experts/fc1/weight".
+class ParamVisitor {
+ public:
+  std::vector<NamedParam> found;
+  void operator()(const std::string& name, Param& p) { found.push_back({prefix_ + name, &p}); }
+  void operator()(const std::string& name, Module& child) {  // its names follow name + "/"
+    const size_t length = prefix_.size();
+    prefix_ += name + "/";
+    child.visit(*this);
+    prefix_.resize(length);
+  }
+
+ private:
+  std::string prefix_;
+};
+
+inline std::vector<NamedParam> parameters(Module& m) {  // sorted by path, each once
+  ParamVisitor visitor;
+  m.visit(visitor);
+  std::ranges::sort(visitor.found, {}, &NamedParam::path);
+  const auto twice = std::ranges::adjacent_find(visitor.found, {}, &NamedParam::path);
+  if (twice != visitor.found.end()) throw Error("two parameters have the path " + twice->path);
+  return std::move(visitor.found);
+}
+
+// Draws the Init of every parameter. Element i is draw i of the stream (seed, path), i counted in the whole
+// tensor: an expert starts equal wherever it lives, and no rank needs the others' experts.
+inline void initialize(Module& m, uint64_t seed) {
+  for (auto& [path, p] : parameters(m)) {
+    Tensor t = p->var.data();
+    const Init& init = p->init;
+    const int64_t first = p->first_row * (t.numel() / t.dim(0));
+    const RandomStream stream = random_stream(seed, "init/" + path);
+    if (init.kind == Init::Uniform) random_uniform(stream, first, -init.a, init.a, t);
+    else if (init.kind == Init::Normal) random_normal(stream, first, init.a, t);
+    else fill(init.kind == Init::Ones, t);
+    if (init.zero_row < 0) continue;
+    Tensor padding = t.slice(init.zero_row, init.zero_row + 1);
+    fill(0, padding);
+  }
+}
+
+// Of all ranks' experts, or with those held here
+inline int64_t parameter_count(Module& m, bool global = true) {
+  int64_t count = 0;
+  for (auto& [path, p] : parameters(m))
+    count += numel_of(global ? p->global_shape() : p->var.shape());
+  return count;
+}
 
 }  // namespace switchyard

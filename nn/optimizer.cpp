@@ -1,12 +1,7 @@
 #include "nn/optimizer.h"
 
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <numbers>
-#include <tuple>
-
-#include "tensor/kernels.h"
 
 namespace switchyard {
 

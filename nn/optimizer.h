@@ -3,9 +3,6 @@
 // model may gain and lose parameters between updates, and a checkpoint holds them under the same names.
 #pragma once
 #include <map>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "nn/module.h"
 

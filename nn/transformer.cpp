@@ -12,39 +12,47 @@ RowLayout layout_of(const Tensor& ids, int64_t pad) {
   return {ids.dim(0), ids.dim(1), any ? Tensor::of(padding) : Tensor()};
 }
 
-void ModelConfig::validate() const {
-  const std::pair<const char*, int> counts[] = {
-      {"encoder-layers", encoder_layers},
-      {"decoder-layers", decoder_layers},
-      {"encoder-embed-dim", encoder_embed_dim},
-      {"encoder-ffn-embed-dim", encoder_ffn_embed_dim},
-      {"decoder-ffn-embed-dim", decoder_ffn_embed_dim},
-      {"encoder-attention-heads", encoder_attention_heads},
-      {"decoder-attention-heads", decoder_attention_heads}};
-  for (const auto& [name, value] : counts) {
-    user_check(value >= 1, concat("--", name, " is ", value, ": expected at least 1"));
-    user_check(
-        !std::string_view(name).ends_with("heads") || encoder_embed_dim % value == 0,
-        concat("--", name, " is ", value, ": must divide the embedding width ", encoder_embed_dim));
+namespace {
+
+// Visits a ModelConfig: sizes are at least 1, dropout rates in [0, 1)
+struct RangeCheck {
+  int width;  // of the stream
+  void group(const char*) {}
+  void operator()(int size, const std::string& name, const char*) {
+    const std::string what = concat("--", name, " is ", size, ": ");
+    user_check(size >= 1, what + "expected at least 1");
+    user_check(!name.ends_with("heads") || width % size == 0,
+               concat(what, "must divide the embedding width ", width));
   }
+  void operator()(double rate, const std::string& name, const char*) {
+    user_check(rate >= 0 && rate < 1, concat("--", name, " is ", rate, ": expected 0 <= rate < 1"));
+  }
+  void operator()(bool, const std::string&, const char*) {}
+  void operator()(const std::string&, const std::string&, const char*, std::vector<std::string>) {}
+};
+
+// The frame of a sub-block with the options of the encoder or decoder
+template <class F>
+std::unique_ptr<SubBlock> residual(const ModelConfig& c, bool decoder, const char* name, F f,
+                                   DType dtype) {
+  return std::make_unique<Residual<F>>(name, std::move(f), LayerNorm(c.encoder_embed_dim, dtype),
+                                       c.normalize_before(decoder), c.dropout);
+}
+
+}  // namespace
+
+void ModelConfig::validate() const {
+  ModelConfig(*this).visit(RangeCheck{encoder_embed_dim});
   user_check(encoder_embed_dim == decoder_embed_dim,
              concat("--decoder-embed-dim is ", decoder_embed_dim, " and --encoder-embed-dim is ",
                     encoder_embed_dim, ": they share one embedding; give both the same value"));
   user_check(share_all_embeddings,
              "--share-all-embeddings 0: separate embeddings are not supported; use 1");
-  const std::pair<const char*, double> rates[] = {{"dropout", dropout},
-                                                  {"attention-dropout", attention_dropout},
-                                                  {"activation-dropout", activation_dropout}};
-  for (const auto& [name, rate] : rates)
-    user_check(rate >= 0 && rate < 1, concat("--", name, " is ", rate, ": expected 0 <= rate < 1"));
   activation_by_name(activation_fn);
 }
 
-std::unique_ptr<SubBlock> make_dense_ffn(const ModelConfig& c, const LayerPlace& place,
-                                         DType dtype) {
-  return std::make_unique<Residual<FeedForward>>(
-      "ffn", FeedForward(c.feed_forward(place.decoder, dtype)),
-      LayerNorm(c.encoder_embed_dim, dtype), c.block(place.decoder));
+std::unique_ptr<SubBlock> make_dense_ffn(const ModelConfig& c, bool decoder, DType dtype) {
+  return residual(c, decoder, "ffn", FeedForward(c.feed_forward(decoder, dtype)), dtype);
 }
 
 Transformer::Transformer(const ModelConfig& config, int64_t vocabulary,
@@ -57,27 +65,25 @@ Transformer::Transformer(const ModelConfig& config, int64_t vocabulary,
       decoder_(make_stack(true, feed_forward)) {}
 
 Stack Transformer::make_stack(bool decoder, const FeedForwardFactory& feed_forward) const {
-  const int64_t width = config_.encoder_embed_dim;
-  const BlockOptions block = config_.block(decoder);
+  const ModelConfig& c = config_;
   Stack::Blocks blocks;
-  for (int i = 0; i < (decoder ? config_.decoder_layers : config_.encoder_layers); ++i) {
+  for (int i = 0; i < (decoder ? c.decoder_layers : c.encoder_layers); ++i) {
     const auto attention = [&](const char* name, AttentionOptions::Keys keys) {
-      const int heads = decoder ? config_.decoder_attention_heads : config_.encoder_attention_heads;
-      const AttentionOptions options{.keys = keys,
-                                     .width = width,
-                                     .heads = heads,
-                                     .dropout = config_.attention_dropout,
-                                     .dtype = dtype_};
-      blocks.emplace_back(i, std::make_unique<Residual<Attention>>(
-                                 name, Attention(options), LayerNorm(width, dtype_), block));
+      const int heads = decoder ? c.decoder_attention_heads : c.encoder_attention_heads;
+      const Attention f({.keys = keys,
+                         .width = c.encoder_embed_dim,
+                         .heads = heads,
+                         .dropout = c.attention_dropout,
+                         .dtype = dtype_});
+      blocks.emplace_back(i, residual(c, decoder, name, f, dtype_));
     };
     attention("self_attn", decoder ? AttentionOptions::Earlier : AttentionOptions::All);
     if (decoder) attention("cross_attn", AttentionOptions::Encoder);
-    blocks.emplace_back(i, feed_forward({decoder, i}));
+    blocks.emplace_back(i, feed_forward(decoder, i));
   }
   std::optional<LayerNorm> norm;
-  if (block.pre_norm) norm.emplace(width, dtype_);
-  return Stack(std::move(blocks), std::move(norm), config_.checkpoint_activations);
+  if (c.normalize_before(decoder)) norm.emplace(c.encoder_embed_dim, dtype_);
+  return Stack(std::move(blocks), norm, c.checkpoint_activations);
 }
 
 // drop(sqrt(M) E[ids] + positions)

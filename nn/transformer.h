@@ -4,7 +4,6 @@
 #pragma once
 #include "nn/attention.h"
 #include "nn/feed_forward.h"
-#include "nn/positional.h"
 
 namespace switchyard {
 
@@ -44,8 +43,8 @@ struct ModelConfig {
   }
   void validate() const;  // UserError for what cannot be built
 
-  BlockOptions block(bool decoder) const {
-    return {decoder ? decoder_normalize_before : encoder_normalize_before, dropout};
+  bool normalize_before(bool decoder) const {
+    return decoder ? decoder_normalize_before : encoder_normalize_before;
   }
   FeedForwardOptions feed_forward(bool decoder, DType dtype = DType::F32) const {
     return {encoder_embed_dim, decoder ? decoder_ffn_embed_dim : encoder_ffn_embed_dim,
@@ -53,15 +52,10 @@ struct ModelConfig {
   }
 };
 
-// Where in the model a sub-block is made
-struct LayerPlace {
-  bool decoder = false;
-  int layer = 0;  // from 0
-};
-// Makes the feed-forward sub-block of a layer: a dense FFN, or an MoE block. Its parameters appear
+// Makes the feed-forward sub-block of a layer (from 0): a dense FFN, or an MoE block. Its parameters appear
 // directly under the layer's path, so it names itself: "ffn", "ffn_norm", "moe".
-using FeedForwardFactory = std::function<std::unique_ptr<SubBlock>(const LayerPlace&)>;
-std::unique_ptr<SubBlock> make_dense_ffn(const ModelConfig& config, const LayerPlace& place,
+using FeedForwardFactory = std::function<std::unique_ptr<SubBlock>(bool decoder, int layer)>;
+std::unique_ptr<SubBlock> make_dense_ffn(const ModelConfig& config, bool decoder,
                                          DType dtype = DType::F32);
 
 RowLayout layout_of(const Tensor& ids, int64_t pad);  // ids i64 [B, T]

@@ -70,12 +70,12 @@ std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config, int64_
                                              const dist::Mesh& mesh) {
   const ModelConfig& m = config.model;
   return std::make_unique<Transformer>(
-      m, vocabulary, [&](const LayerPlace& place) -> std::unique_ptr<SubBlock> {
-        if (!config.hmoe.has_experts(place.decoder, place.layer)) return make_dense_ffn(m, place);
+      m, vocabulary, [&](bool decoder, int layer) -> std::unique_ptr<SubBlock> {
+        if (!config.hmoe.has_experts(decoder, layer)) return make_dense_ffn(m, decoder);
         const int64_t positions =
-            place.decoder ? config.data.max_target_positions : config.data.max_source_positions;
-        return std::make_unique<moe::HmoeBlock>(config.hmoe, m.feed_forward(place.decoder),
-                                                m.dropout, positions, mesh);
+            decoder ? config.data.max_target_positions : config.data.max_source_positions;
+        return std::make_unique<moe::HmoeBlock>(config.hmoe, m.feed_forward(decoder), m.dropout,
+                                                positions, mesh);
       });
 }
 

@@ -22,8 +22,8 @@ inline ModelConfig small_config() {
 inline std::unique_ptr<Transformer> make_small(const ModelConfig& c, DType dtype,
                                                int64_t vocabulary = 11, uint64_t seed = 3) {
   auto model = std::make_unique<Transformer>(
-      c, vocabulary,
-      [c, dtype](const LayerPlace& place) { return make_dense_ffn(c, place, dtype); }, dtype);
+      c, vocabulary, [c, dtype](bool decoder, int) { return make_dense_ffn(c, decoder, dtype); },
+      dtype);
   initialize(*model, seed);
   return model;
 }

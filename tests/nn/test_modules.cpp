@@ -43,7 +43,7 @@ TEST(Parameters, PathsArePinned) {
 
 TEST(Parameters, M4DenseHasSixtyMillion) {
   ModelConfig c;  // defaults are the M4 sizes
-  Transformer model(c, 32000, [&](const LayerPlace& place) { return make_dense_ffn(c, place); });
+  Transformer model(c, 32000, [&](bool decoder, int) { return make_dense_ffn(c, decoder); });
   EXPECT_NEAR(double(parameter_count(model)), 60e6, 1e6);
 }
 

@@ -153,9 +153,9 @@ Trained train_once(bool checkpointed, bool outer_recorder, DType dtype = DType::
   Trained t;
   Transformer model(
       c, 11,
-      [&](const LayerPlace& place) -> std::unique_ptr<SubBlock> {
-        if (place.layer == 0) return std::make_unique<Probe>(8, dtype, t.decided, t.ran);
-        return make_dense_ffn(c, place, dtype);
+      [&](bool decoder, int layer) -> std::unique_ptr<SubBlock> {
+        if (layer == 0) return std::make_unique<Probe>(8, dtype, t.decided, t.ran);
+        return make_dense_ffn(c, decoder, dtype);
       },
       dtype);
   initialize(model, 3);
@@ -241,9 +241,8 @@ TEST(IdleRank, RunsEveryBlockForwardAndBackward) {
     c.checkpoint_activations = checkpointed;
     c.dropout = c.attention_dropout = 0.1;
     int decided = 0, ran = 0;
-    Transformer model(c, 11, [&](const LayerPlace&) {
-      return std::make_unique<Probe>(8, DType::F32, decided, ran);
-    });
+    Transformer model(
+        c, 11, [&](bool, int) { return std::make_unique<Probe>(8, DType::F32, decided, ran); });
     initialize(model, 1);
     ForwardContext ctx;
     ctx.training = true;
