@@ -3,6 +3,7 @@
 // from the agent's memory, in place. Two steps carry all but the exchange of rows: share() and reduce().
 // Read before: comm_group.h, tree_reduce.h.
 #include <chrono>
+#include <cstring>
 #include <numeric>
 
 #include "dist/comm_group.h"

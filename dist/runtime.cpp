@@ -176,9 +176,9 @@ int run_main(int argc, char** argv,
     const RunPlan agreed =
         agree_on_plan(bridge, std::vector<std::string>(argv + 1, argv + argc), plan);
     if (agreed.exit_code) return *agreed.exit_code;
-    run_crew(
-        bridge, agreed, machine, rank_main,
-        [&](const std::vector<Failure>& failures) { give_up(failures, bridge, agreed.ranks); });
+    run_crew(bridge, agreed, machine, rank_main, [&](const std::vector<Failure>& failures) {
+      give_up(failures, bridge, agreed.ranks);
+    });
     return 0;
   } catch (const std::exception& e) {  // of this file's own steps; ranks' errors end in give_up
     print_line(e.what());
