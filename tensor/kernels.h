@@ -11,8 +11,10 @@
 
 namespace switchyard {
 
-#ifndef SWITCHYARD_CUDA
-#define SWITCHYARD_CUDA false  // then Tensor::empty refuses to make CUDA tensors
+#ifdef SWITCHYARD_CUDA
+inline constexpr bool kBuiltWithCuda = true;
+#else
+inline constexpr bool kBuiltWithCuda = false;  // then Tensor::empty refuses to make CUDA tensors
 #endif
 
 inline bool on_cuda(const Tensor& argument) { return argument.device() == Device::CUDA; }
@@ -31,7 +33,7 @@ inline bool on_cuda(const auto&) { return false; }
   template <class... T>                                       \
   requires requires(T && ... args) { cpu::name(args...); }    \
   void name(T&&... args) {                                    \
-    if constexpr (SWITCHYARD_CUDA) {                          \
+    if constexpr (kBuiltWithCuda) {                           \
       if ((on_cuda(args) || ...)) return cuda::name(args...); \
     }                                                         \
     cpu::name(args...);                                       \

@@ -8,7 +8,7 @@
 
 #include "dist/runtime.h"
 #include "nn/checkpoint_files.h"
-#include "tensor/dispatch.h"
+#include "tensor/kernels.h"
 
 namespace switchyard {
 
@@ -51,7 +51,7 @@ std::string help_text(const OptionList& list, const std::string& app, const std:
 std::string version_text(const std::string& app) {
   // the matrix kernels choose by the same two questions (tensor/cpu/matmul.cpp)
   const char* chosen = std::getenv("SWITCHYARD_ISA");
-  const char* isa = chosen ? chosen : __builtin_cpu_supports("avx512f") ? "avx512" : "avx2";
+  const char* isa = chosen ? chosen : __builtin_cpu_supports("x86-64-v4") ? "avx512" : "avx2";
   return concat(app,
                 " (Switchyard " SWITCHYARD_VERSION ")\ncommit           " SWITCHYARD_COMMIT
                 "\ncompiler         GCC " __VERSION__ "\ninstruction set  ",
