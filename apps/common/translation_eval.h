@@ -35,9 +35,10 @@ inline Translations translate_batches(Transformer& model, const TranslationSourc
   return all;
 }
 
-// Ids as words, for BLEU over pieces (specs/hmoe.md 4.5): <unk> of a reference matches nothing.
+// Ids as words, for BLEU over pieces (specs/hmoe.md 4.5): the leading language token, the same in both, counts;
+// <unk> of a reference matches nothing.
 inline std::string piece_line(std::span<const int32_t> pieces, bool reference) {
-  std::string line;
+  std::string line = "<language> ";
   for (int32_t id : pieces) line += (reference && id == kUnk ? "<unk>" : std::to_string(id)) + " ";
   return line;
 }
