@@ -243,17 +243,17 @@ TEST(Bleu, MistakesAreErrors) {
 
 TEST(Bleu, UnknownPiecesNeverMatch) {
   const std::vector<int32_t> hyp = {5, 6, 3, 7, 8}, ref = {5, 6, 3, 7, 8}, known = {5, 6, 7, 8};
-  EXPECT_EQ(piece_line(hyp, false), "5 6 3 7 8 ");
+  EXPECT_EQ(piece_line(hyp, false), "<language> 5 6 3 7 8 ");
   BleuOptions options{.tokenizer = "none", .smooth = "none"};
   const BleuScore score = corpus_bleu({piece_line(hyp, false)}, {{piece_line(ref, true)}}, options);
-  EXPECT_EQ(score.hyp_len, 5);
-  EXPECT_EQ(score.ref_len, 5);
-  EXPECT_EQ(score.match, (std::array<double, 4>{4, 2, 0, 0}));
-  EXPECT_EQ(score.total, (std::array<double, 4>{5, 4, 3, 2}));
+  EXPECT_EQ(score.hyp_len, 6);  // the leading language token counts
+  EXPECT_EQ(score.ref_len, 6);
+  EXPECT_EQ(score.match, (std::array<double, 4>{5, 3, 1, 0}));
+  EXPECT_EQ(score.total, (std::array<double, 4>{6, 5, 4, 3}));
   EXPECT_EQ(score.score, 0);
   const std::string line = piece_line(known, false);
   EXPECT_DOUBLE_EQ(corpus_bleu({line}, {{piece_line(known, true)}}, options).score, 100);
-  EXPECT_EQ(corpus_bleu({piece_line({}, false)}, {{line}}, options).hyp_len, 0);
+  EXPECT_EQ(corpus_bleu({piece_line({}, false)}, {{line}}, options).hyp_len, 1);
 }
 
 // Runs of one kind of character are where a rule's matching could become quadratic or exhaust ICU's stack.
