@@ -2,6 +2,7 @@
 // blocks outlive the thread that made them. Sizes are rounded to eighths of a power of two.
 #include "tensor/allocator.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -90,6 +91,11 @@ std::shared_ptr<std::byte> allocate(int64_t bytes) {
 AllocatorStats allocator_stats() {
   const std::lock_guard lock(own_allocator()->mutex);
   return own_allocator()->stats;
+}
+void release_cached() {
+  const std::lock_guard lock(own_allocator()->mutex);
+  own_allocator()->release_cached();
+  malloc_trim(0);
 }
 void reset_peak() {
   const std::lock_guard lock(own_allocator()->mutex);

@@ -19,5 +19,6 @@ std::shared_ptr<std::byte> allocate(int64_t bytes);
 
 AllocatorStats allocator_stats();  // of the calling thread's allocator
 void reset_peak();                 // peak_bytes = live_bytes
+void release_cached();             // to the system, for when other shapes come
 
 }  // namespace switchyard

@@ -52,7 +52,6 @@ class TrainLog {
                 {"compute", 1e3 * (seconds - data - comm) / updates},
                 {"communication", 1e3 * comm / updates},
                 {"data", 1e3 * data / updates}}}});
-    if (log_) r["process"] = process_usage();
     write(std::move(r), sums_, statistics_);
     statistics_ = json::object();
     sums_.clear();
@@ -60,6 +59,9 @@ class TrainLog {
   }
   void write_valid(json r, const ValidResult& v) {
     r["tokens"] = int64_t(v.sums.at("tokens"));
+    release_cached();          // training has other shapes
+    runtime_.world.barrier();  // so that the reading shows what stays
+    if (log_) r["process"] = process_usage();
     write(std::move(r), v.sums, v.statistics);
   }
 
