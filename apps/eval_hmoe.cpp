@@ -146,13 +146,10 @@ int main(int argc, char** argv) {
         const ParseResult parsed =
             parse_flags(option_list(config), args, "eval_hmoe", "Evaluate an HMoE checkpoint.");
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
-        config.generate.validate();
         for (const std::string& name : split_list(config.scoring))
           user_check(name == "sacrebleu" || name == "chrf" || name == "bleu-pieces",
                      "--scoring " + name + ": expected sacrebleu, chrf, bleu-pieces");
-        run = open_stored_run(config.path);
-        config.generate.max_positions = run.config.data.max_target_positions;
-        run.config.hmoe.moe_eval_capacity_token_fraction = config.capacity_fraction;
+        run = open_stored_run(config.path, config.capacity_fraction, config.generate);
         if (!config.data.empty()) run.config.data.data = config.data;
         if (config.max_tokens > 0) run.config.data.max_tokens = config.max_tokens;
         if (config.ranks == 0) config.ranks = processes;

@@ -20,7 +20,7 @@ int64_t active_parameters(const HmoeAppConfig& config, Transformer& model) {
     if (p.param->placement == Placement::ExpertSharded)
       experts += numel_of(p.param->global_shape());
   const int total = std::max(config.hmoe.moe_expert_count, 1);
-  const int chosen = std::min(config.hmoe.moe_top1_expert ? 1 : 2, total);
+  const int chosen = std::min(config.hmoe.gate.top1 ? 1 : 2, total);
   return parameter_count(model) - experts + experts / total * chosen;
 }
 

@@ -2,7 +2,6 @@
 #include <iostream>
 
 #include "apps/common/hmoe_app.h"
-#include "nn/generate.h"
 
 using namespace switchyard;
 
@@ -69,17 +68,14 @@ int main(int argc, char** argv) {
             parse_flags(option_list(config), args, "translate",
                         "Translate standard input to standard output, a sentence a line.");
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
-        config.generate.validate();
         user_check(config.batch_size >= 1,
                    concat("--batch-size is ", config.batch_size, ", expected at least 1"));
-        run = open_stored_run(config.path);
-        config.generate.max_positions = run.config.data.max_target_positions;
+        run = open_stored_run(config.path, 1.0, config.generate);  // no drops
         user_check(!config.source_lang.empty() && !config.target_lang.empty(),
                    "--source-lang and --target-lang say what to translate, e.g. --source-lang en "
                    "--target-lang fr");
         run.tokenizer->language_token(config.source_lang);  // UserErrors name the nearest
         run.tokenizer->language_token(config.target_lang);
-        run.config.hmoe.moe_eval_capacity_token_fraction = 1.0;  // no drops
         return {.ranks = 1, .exit_code = {}};
       },
       [&](dist::Runtime& runtime) { translate(config, run, runtime); });

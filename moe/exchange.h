@@ -3,6 +3,7 @@
 // rows do; `Padded` moves `capacity` slots for each expert, as the references do, with the same result.
 // Every rank of the group joins, with zero rows if need be, in backward too. Read before: plan.h.
 #pragma once
+#include "autograd/ops.h"
 #include "dist/mesh.h"
 #include "moe/plan.h"
 
@@ -25,10 +26,55 @@ struct Dispatched {
   std::shared_ptr<const Trip> trip;
 };
 
+inline Tensor travel(const Tensor& x, const Trip& t, bool outward) {
+  const auto exchange = [&t](const Tensor& rows, const auto& send, const auto& recv) {
+    return t.local ? rows : t.comm.all_to_all_v(rows, send, recv, t.mode, t.slots);
+  };
+  if (outward) return gathered(exchange(x, t.send, t.recv), t.by_expert);
+  return exchange(gathered(x, t.by_arrival), t.recv, t.send);
+}
+
+// A permutation of the rows of all ranks: its adjoint is the way back. Always runs in backward: a rank
+// whose rows got no gradient still carries those of the others.
+inline Var travel(const Var& x, const std::shared_ptr<const Trip>& trip, bool outward) {
+  return make_node(
+      outward ? "dispatch" : "combine", travel(x.data(), *trip, outward), {x},
+      [trip, outward](const Tensor& dy) -> Grads { return {travel(dy, *trip, !outward)}; },
+      /*always_run=*/true);
+}
+
 // local: rows stay on their rank, where local expert j stands for expert j of every rank.
-Dispatched dispatch(const Var& x, const DispatchPlan& plan, const dist::Comm& comm,
-                    dist::ExchangeMode mode, bool local, ForwardContext& ctx);
+inline Dispatched dispatch(const Var& x, const DispatchPlan& plan, const dist::Comm& comm,
+                           dist::ExchangeMode mode, bool local, ForwardContext& ctx) {
+  const int64_t members = comm.size(), experts = int64_t(plan.kept.size()) / members;
+  // Rows from each member for each expert held here, in this order they arrive: [members * experts]
+  const std::vector<int64_t> counts =
+      decide(ctx, [&] { return local ? plan.kept : comm.all_to_all_counts(plan.kept); });
+  std::vector<int64_t> start(counts.size()), send(members), recv(members);
+  std::exclusive_scan(counts.begin(), counts.end(), start.begin(), int64_t(0));
+  for (int64_t i = 0; i < members * experts; ++i) {
+    send[i / experts] += plan.kept[i];
+    recv[i / experts] += counts[i];
+  }
+  std::vector<int64_t> offsets{0}, ids, by_expert;
+  std::vector<int64_t> by_arrival(start.back() + counts.back());
+  for (int64_t e = 0; e < experts; ++e) {
+    for (int64_t source = 0; source < members; ++source)
+      for (int64_t j = 0, i = source * experts + e; j < counts[i]; ++j) {
+        by_arrival[start[i] + j] = int64_t(ids.size());
+        by_expert.push_back(start[i] + j);
+        ids.push_back(((comm.rank() * experts + e) * members + source) * plan.capacity + j);
+      }
+    offsets.push_back(int64_t(ids.size()));
+  }
+  const auto trip =
+      std::make_shared<const Trip>(Trip{comm, mode, local, plan.capacity * experts, send, recv,
+                                        Tensor::of(by_expert), Tensor::of(by_arrival)});
+  return {travel(gather_rows(x, plan.token), trip, true), Tensor::of(offsets), Tensor::of(ids),
+          trip};
+}
+
 // Results of the rows that were sent, back at their owner in the order of plan.token: [m, M].
-Var combine(const Var& out, const Dispatched& in);
+inline Var combine(const Var& out, const Dispatched& in) { return travel(out, in.trip, false); }
 
 }  // namespace switchyard::moe

@@ -92,7 +92,6 @@ Words ngrams(const Words& words, size_t n) {
 // All lines tokenised. match: sum over hypothesis n-grams of min(count there, largest count in any
 // reference); reference: n-grams of the one nearest in length, the shorter on a tie.
 NgramTotals count_matches(std::string hypothesis, Lines references, size_t orders) {
-  check(!references.empty(), "a segment to score has no reference");
   static const Rules one_space = {{"[" + kSpaces + "]+", " "}};
   const auto split = [](std::string& line) {
     line = rewrite(line, one_space);
@@ -129,6 +128,7 @@ NgramTotals sum_segments(const Lines& hypotheses, const std::vector<Lines>& refe
                     " references"));
   NgramTotals sum(orders);
   for (size_t i = 0; i < hypotheses.size(); ++i) {
+    check(!references[i].empty(), "a segment to score has no reference");
     const NgramTotals more = counts(hypotheses[i], references[i]);
     for (size_t n = 0; n < orders; ++n) {
       sum[n].hypothesis += more[n].hypothesis;
@@ -160,7 +160,6 @@ double chrf_score(const NgramTotals& counts) {
 
 NgramTotals chrf_counts(const std::string& hypothesis, const Lines& references,
                         const ChrfOptions& options) {
-  check(!references.empty(), "a segment to score has no reference");
   static const Rules characters = {{"(?s).", "$0 "}};
   // A word, a run of S, loses one ASCII punctuation mark P at its end, or else at its start: "(hi)" gives
   // "(hi" and ")".

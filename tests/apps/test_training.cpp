@@ -20,7 +20,7 @@ HmoeAppConfig small_config(int experts, int ranks) {
   c.train.update_freq = 12 / ranks, c.train.ranks = ranks;
   c.hmoe.moe_expert_count = experts;
   c.hmoe.moe_capacity_factor = experts;  // no drops
-  c.hmoe.moe_second_expert_policy = "all";
+  c.hmoe.gate.policy = "all";
   c.hmoe.moe_gate_loss_wt = 0;
   c.model.dropout = c.model.attention_dropout = 0;
   c.data.max_tokens = 64;

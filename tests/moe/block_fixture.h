@@ -59,17 +59,14 @@ inline HmoeConfig config_of(const Fixture& f) {
   c.hmoe_dynamic = c.hmoe_layer > 0 ? f.opt("hmoe_dynamic", "") : "";
   c.hmoe_layernorm = f.opt("hmoe_layernorm", int64_t(0)) != 0;
   c.only_compute_current_layer_tokens = f.opt("only_compute_current_layer_tokens", int64_t(0)) != 0;
-  c.moe_top1_expert = f.opt("moe_top1_expert", int64_t(0)) != 0 || f.opt("top_k", int64_t(2)) == 1;
-  if (c.moe_top1_expert)
-    c.moe_capacity_factor = f.opt("capacity_factor", 1.0);  // fixed at 2 for top-2
-  c.moe_second_expert_policy = c.eval_second_expert_policy =
-      f.opt("moe_second_expert_policy", "sampling");
-  c.moe_normalize_gate_prob_before_dropping =
-      f.opt("moe_normalize_gate_prob_before_dropping", int64_t(0)) != 0;
-  c.moe_batch_prioritized_routing = f.opt("moe_batch_prioritized_routing", int64_t(0)) != 0;
+  c.gate.top1 = f.opt("moe_top1_expert", int64_t(0)) != 0 || f.opt("top_k", int64_t(2)) == 1;
+  if (c.gate.top1) c.moe_capacity_factor = f.opt("capacity_factor", 1.0);  // fixed at 2 for top-2
+  c.gate.policy = c.gate.eval_policy = f.opt("moe_second_expert_policy", "sampling");
+  c.gate.normalize_before_drop = f.opt("moe_normalize_gate_prob_before_dropping", int64_t(0)) != 0;
+  c.gate.by_priority = f.opt("moe_batch_prioritized_routing", int64_t(0)) != 0;
   c.moe_eval_capacity_token_fraction = f.opt("moe_eval_capacity_token_fraction", 0.25);
   c.moe_eval_capacity_max_seqlen = f.has_opt("moe_eval_capacity_length");
-  c.moe_gating_use_fp32 = false;
+  c.gate.fp32 = false;
   c.moe_eom = f.opt("moe_eom", 0.0);
   c.moe_fom = f.opt("moe_fom", 0.0);
   c.moe_cmr = f.opt("moe_cmr", int64_t(0)) != 0;

@@ -20,8 +20,8 @@ inline HmoeConfig config_of(int experts, int layers, const std::string& strata =
   c.moe_expert_count = experts;
   c.hmoe_layer = layers;
   c.hmoe_dynamic = strata;
-  c.moe_second_expert_policy = "all";
-  c.moe_gating_use_fp32 = false;
+  c.gate.policy = "all";
+  c.gate.fp32 = false;
   return c;
 }
 

@@ -70,8 +70,7 @@ std::vector<std::string> check_gate(const Fixture& f, DType dtype) {
   ctx.injected = &draws;
   const Tensor padding = f.has("in/padding") ? f.get("in/padding", DType::U8) : Tensor();
 
-  const Routed routed =
-      top_k_gate(logits, first, config.gate_options(), padding, Tensor::of(all), ctx);
+  const Routed routed = top_k_gate(logits, first, config.gate, padding, Tensor::of(all), ctx);
   const int64_t capacity =
       capacity_of(config.capacity_rule(f.opt("moe_eval_capacity_length", int64_t(0))), ctx.training,
                   S, E - first, 1);
@@ -104,7 +103,7 @@ std::vector<std::string> check_gate(const Fixture& f, DType dtype) {
     const std::string expert = "expert" + std::to_string(j + 1);
     const std::vector<double>& choices = st.at(j ? "second_choices" : "first_choices");
     // the reference takes 20 % of all experts in the top-1 gate, of the visible ones in the top-2 gate
-    const int64_t of = config.moe_top1_expert ? E : E - first;
+    const int64_t of = config.gate.top1 ? E : E - first;
     const Share share = share_of(choices, (of + 4) / 5);  // at least one
     stat("unused_" + expert + "_count", double(share.unused));
     stat(expert + "_balance_top", share.top);

@@ -186,10 +186,8 @@ TEST(Hmoe, RefusesWhatCannotWork) {
   refused([](HmoeConfig& c) { c.hmoe_layer = 0, c.hmoe_dynamic = "4,4"; }, 1, "--hmoe-layer is 0");
   refused([](HmoeConfig& c) { c.moe_expert_count = 0; }, 1, "moe-expert-count");
   refused([](HmoeConfig&) {}, 3, "8");
-  refused([](HmoeConfig& c) { c.moe_batch_prioritized_routing = true; }, 1, "vanilla");
-  refused(
-      [](HmoeConfig& c) { c.moe_top1_expert = c.moe_normalize_gate_prob_before_dropping = true; },
-      1, "top1");
+  refused([](HmoeConfig& c) { c.gate.by_priority = true; }, 1, "vanilla");
+  refused([](HmoeConfig& c) { c.gate.top1 = c.gate.normalize_before_drop = true; }, 1, "top1");
   refused([](HmoeConfig& c) { c.moe_type = "cmr"; }, 1, "conditional routing");
   refused([](HmoeConfig& c) { c.moe_type = "eom-cmr"; }, 1, "--hmoe-layer 0");
   refused([](HmoeConfig& c) { c.moe_cmr = true; }, 1, "vanilla");

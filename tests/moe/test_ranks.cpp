@@ -159,7 +159,7 @@ TEST(Hmoe, CheckpointingGivesTheSameBitsWithIdleRanksAndDropout) {
     dist::run_ranks(ranks, [&](dist::Runtime& rt) {
       const int r = rt.world.rank();
       HmoeConfig c = config_of(4, 2);
-      c.moe_second_expert_policy = "sampling";
+      c.gate.policy = "sampling";
       const Tensor x = normal({r == ranks - 1 && ranks > 1 ? 0 : 10 + r, kM}, 8 + r, DType::F32);
       const Tensor dy = normal(x.shape(), 30 + r, DType::F32);
       std::vector<std::vector<double>> results[2];
@@ -231,8 +231,8 @@ TEST(Hmoe, GradientCheck) {
   on_one_rank([](const dist::Comm& world) {
     std::vector<HmoeConfig> types = {config_of(4, 0), config_of(6, 3, "1,2,3"), config_of(4, 2),
                                      config_of(4, 2)};
-    types[0].moe_normalize_gate_prob_before_dropping = true;
-    types[2].moe_top1_expert = true;
+    types[0].gate.normalize_before_drop = true;
+    types[2].gate.top1 = true;
     types[3].hmoe_layernorm = false;
     types[3].only_compute_current_layer_tokens = false;
     for (const HmoeConfig& c : types) {
