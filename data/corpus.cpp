@@ -78,12 +78,6 @@ namespace {
 const std::string kKind = "switchyard translation corpus";
 constexpr int64_t kFormat = 1;
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& n : names) text += (text.empty() ? "" : ",") + n;
-  return text;
-}
-
 std::string temporary_name(const std::string& path) { return concat(path, ".tmp", ::getpid()); }
 
 // Where the file holds the sentences of one side.
@@ -109,8 +103,8 @@ void write_contents(Hdf5File& file, const TranslationSource& data, const Counts&
   }
   file.set_attr("/", "kind", kKind);
   file.set_attr("/", "format", kFormat);
-  file.set_attr("/", "langs", joined(data.langs()));
-  file.set_attr("/", "pairs", joined(pairs));
+  file.set_attr("/", "langs", join(data.langs(), ","));
+  file.set_attr("/", "pairs", join(pairs, ","));
   file.set_attr("/", "options", options);
   file.set_attr("/", "skipped", nlohmann::json(skipped).dump());
   file.set_attr("/", "checksum", data.checksum());

@@ -34,6 +34,11 @@ inline bool valid_utf8(std::string_view text) {
 }
 inline int64_t count_code_points(std::string_view text) { return std::ssize(code_points(text)); }
 
+inline std::string join(const std::vector<std::string>& parts, const std::string& between) {
+  std::string text;
+  for (const std::string& part : parts) text += (&part == parts.data() ? "" : between) + part;
+  return text;
+}
 // The pieces between the marks; "a\nb\n" has two lines. Only at '\n', never at U+0085 or U+2028.
 inline std::vector<std::string_view> split_at(std::string_view text, char mark) {
   std::vector<std::string_view> pieces;

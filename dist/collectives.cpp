@@ -150,12 +150,6 @@ void reduce(Call& c, const Parts& src, DType dtype, Reduce op, std::byte* out) {
   c.part();
 }
 
-int64_t reduce_number(const Comm& comm, int64_t x, Reduce op) {
-  Tensor t = Tensor::of<int64_t>({x});
-  comm.all_reduce(t, op);
-  return t.data<int64_t>()[0];
-}
-
 }  // namespace
 
 // Runs body(call) as a collective of kind `kind`. A member that leaves it by an exception tells the others and
@@ -328,8 +322,10 @@ std::vector<int64_t> Comm::all_to_all_counts(const std::vector<int64_t>& counts)
   return out.to_vector<int64_t>();
 }
 
-int64_t Comm::max(int64_t x) const { return reduce_number(*this, x, Reduce::Max); }
-int64_t Comm::min(int64_t x) const { return reduce_number(*this, x, Reduce::Min); }
-int64_t Comm::sum(int64_t x) const { return reduce_number(*this, x, Reduce::Sum); }
+int64_t Comm::all_reduce(int64_t x, Reduce op) const {
+  Tensor t = Tensor::of<int64_t>({x});
+  all_reduce(t, op);
+  return t.data<int64_t>()[0];
+}
 
 }  // namespace switchyard::dist

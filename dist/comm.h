@@ -60,6 +60,7 @@ class Comm {
   void broadcast(Tensor& t, int root) const;
   // Sum: the fixed pairwise tree over the rank index, (0+1)+(2+3)...: bits do not depend on P. In place.
   void all_reduce(Tensor& t, Reduce op = Reduce::Sum) const;
+  int64_t all_reduce(int64_t x, Reduce op) const;
   Tensor reduce_scatter(const Tensor& t) const;  // [size * n, ...] -> own [n, ...], tree sums
   Tensor all_gather(const Tensor& t) const;      // [n, ...] -> [size * n, ...], equal shapes
   std::vector<std::string> all_gather_bytes(const std::string& mine) const;  // any sizes
@@ -70,10 +71,6 @@ class Comm {
                       ExchangeMode mode = ExchangeMode::Rows, int64_t capacity = 0) const;
   // counts [size * k] i64: k numbers to each rank -> k numbers from each rank
   std::vector<int64_t> all_to_all_counts(const std::vector<int64_t>& counts) const;
-  // Single numbers
-  int64_t max(int64_t x) const;
-  int64_t min(int64_t x) const;
-  int64_t sum(int64_t x) const;
 
   CommMeter& meter() const { return *meter_; }  // this rank's, shared by its split comms
 

@@ -3,7 +3,7 @@
 // previous checkpoint whole; any change of any byte is refused; it loads at any number of processes.
 //   checkpoint_writer.cpp  all ranks: who writes what, one process's files, publish, links, pruning
 //   checkpoint_read.cpp    verify, find, load, compare
-//   checkpoint_files.cpp   files that survive a crash
+//   checkpoint_files.h     files that survive a crash
 #pragma once
 #include <atomic>
 #include <future>

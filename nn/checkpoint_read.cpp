@@ -1,14 +1,11 @@
 // Verifying, finding, loading and comparing checkpoints. Files are verified before HDF5 opens them.
 #include <bit>
 #include <cstring>
-#include <filesystem>
-#include <iomanip>
 
 #include "nn/checkpoint.h"
 #include "nn/checkpoint_files.h"
 
 namespace switchyard {
-namespace fs = std::filesystem;
 using Json = nlohmann::json;
 namespace {
 

@@ -2,16 +2,10 @@
 // makes a temporary folder; the first rank of each process takes its process's share of the plan and writes
 // it (without communication, so that a background thread can do it); rank 0 writes the manifest, gives the
 // folder its name, moves the links and prunes.
-#include <filesystem>
-#include <iomanip>
-
-#include <unistd.h>
-
 #include "nn/checkpoint.h"
 #include "nn/checkpoint_files.h"
 
 namespace switchyard {
-namespace fs = std::filesystem;
 using Json = nlohmann::json;
 namespace {
 

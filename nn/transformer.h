@@ -7,6 +7,23 @@
 
 namespace switchyard {
 
+// Visits a ModelConfig: sizes are at least 1, dropout rates in [0, 1)
+struct RangeCheck {
+  int width;  // of the stream
+  void group(const char*) {}
+  void operator()(int size, const std::string& name, const char*) {
+    const std::string what = concat("--", name, " is ", size, ": ");
+    user_check(size >= 1, what + "expected at least 1");
+    user_check(!name.ends_with("heads") || width % size == 0,
+               concat(what, "must divide the embedding width ", width));
+  }
+  void operator()(double rate, const std::string& name, const char*) {
+    user_check(rate >= 0 && rate < 1, concat("--", name, " is ", rate, ": expected 0 <= rate < 1"));
+  }
+  void operator()(bool, const std::string&, const char*) {}
+  void operator()(const std::string&, const std::string&, const char*, std::vector<std::string>) {}
+};
+
 struct ModelConfig {
   int encoder_layers = 6, encoder_embed_dim = 512, encoder_ffn_embed_dim = 2048;
   int encoder_attention_heads = 8;
@@ -41,7 +58,15 @@ struct ModelConfig {
     v(checkpoint_activations, "checkpoint-activations",
       "keep only sub-block inputs; compute again in backward");
   }
-  void validate() const;  // UserError for what cannot be built
+  void validate() const {  // UserError for what cannot be built
+    ModelConfig(*this).visit(RangeCheck{encoder_embed_dim});
+    user_check(encoder_embed_dim == decoder_embed_dim,
+               concat("--decoder-embed-dim is ", decoder_embed_dim, " and --encoder-embed-dim is ",
+                      encoder_embed_dim, ": they share one embedding; give both the same value"));
+    user_check(share_all_embeddings,
+               "--share-all-embeddings 0: separate embeddings are not supported; use 1");
+    activation_by_name(activation_fn);
+  }
 
   bool normalize_before(bool decoder) const {
     return decoder ? decoder_normalize_before : encoder_normalize_before;
@@ -52,33 +77,105 @@ struct ModelConfig {
   }
 };
 
+// The frame of a sub-block with the options of the encoder or decoder
+template <class F>
+std::unique_ptr<SubBlock> residual(const ModelConfig& c, bool decoder, const char* name, F f,
+                                   DType dtype) {
+  return std::make_unique<Residual<F>>(name, std::move(f), LayerNorm(c.encoder_embed_dim, dtype),
+                                       c.normalize_before(decoder), c.dropout);
+}
+
 // Makes the feed-forward sub-block of a layer (from 0): a dense FFN, or an MoE block. Its parameters appear
 // directly under the layer's path, so it names itself: "ffn", "ffn_norm", "moe".
 using FeedForwardFactory = std::function<std::unique_ptr<SubBlock>(bool decoder, int layer)>;
-std::unique_ptr<SubBlock> make_dense_ffn(const ModelConfig& config, bool decoder,
-                                         DType dtype = DType::F32);
+inline std::unique_ptr<SubBlock> make_dense_ffn(const ModelConfig& c, bool decoder,
+                                                DType dtype = DType::F32) {
+  return residual(c, decoder, "ffn", FeedForward(c.feed_forward(decoder, dtype)), dtype);
+}
 
-RowLayout layout_of(const Tensor& ids, int64_t pad);  // ids i64 [B, T]
+inline RowLayout layout_of(const Tensor& ids, int64_t pad) {  // ids i64 [B, T]
+  std::vector<uint8_t> padding(size_t(ids.numel()));
+  const int64_t* id = ids.data<int64_t>();
+  std::transform(id, id + ids.numel(), padding.begin(), [pad](int64_t i) { return i == pad; });
+  const bool any = std::ranges::count(padding, 1) > 0;
+  return {ids.dim(0), ids.dim(1), any ? Tensor::of(padding) : Tensor()};
+}
 
 class Transformer : public Module {
  public:
   Transformer(const ModelConfig& config, int64_t vocabulary, const FeedForwardFactory& feed_forward,
-              DType dtype = DType::F32, int64_t pad = 1);
+              DType dtype = DType::F32, int64_t pad = 1)
+      : config_((config.validate(), config)),
+        dtype_(dtype),
+        embed_(vocabulary, config.encoder_embed_dim, pad, dtype),
+        positions_(config.encoder_embed_dim, pad, dtype),
+        encoder_(make_stack(false, feed_forward)),
+        decoder_(make_stack(true, feed_forward)) {}
 
   // source i64 [B, Ts] -> [B*Ts, M]; sets ctx.source_layout
-  Var encode(const Tensor& source, ForwardContext& ctx);
+  Var encode(const Tensor& source, ForwardContext& ctx) {
+    check(!ctx.decode, "encode before ctx.decode is set");
+    Scope scope(ctx, "encoder");
+    Var x = embed(source, ctx);
+    ctx.source_layout = ctx.layout;
+    if (const Tensor& padding = ctx.layout.padding; padding.defined()) {
+      Tensor keep = Tensor::full({padding.numel()}, 1, dtype_);  // 1 - padding
+      axpy(-1, padding.to(dtype_), keep);
+      x = scale_rows(x, Var(keep));
+    }
+    return encoder_.forward(x, {}, ctx);
+  }
   // decoder_input i64 [B, Tt] -> logits [B*Tt, V]. With ctx.decode: [rows, 1], the next token of every
   // hypothesis (rows = B * beams); moves ctx.decode on by one position.
-  Var decode(const Tensor& decoder_input, const Var& encoder_out, ForwardContext& ctx);
+  Var decode(const Tensor& decoder_input, const Var& encoder_out, ForwardContext& ctx) {
+    check(!ctx.decode || decoder_input.dim(1) == 1, "while generating, decode takes one token");
+    Scope scope(ctx, "decoder");
+    const Var x = decoder_.forward(embed(decoder_input, ctx), encoder_out, ctx);
+    if (ctx.decode) ++ctx.decode->position;
+    return embed_.project(x);
+  }
   // Between updates; true when the set of parameters changed.
   bool evolve(int64_t update) { return encoder_.evolve(update) | decoder_.evolve(update); }
-  void visit(ParamVisitor& v) override;
+  void visit(ParamVisitor& v) override {
+    v("embed", embed_);
+    v("encoder", encoder_);
+    v("decoder", decoder_);
+  }
 
   int64_t vocabulary() const { return embed_.weight.var.dim(0); }
 
  private:
-  Var embed(const Tensor& ids, ForwardContext& ctx);  // also sets ctx.layout and ctx.token_ids
-  Stack make_stack(bool decoder, const FeedForwardFactory& feed_forward) const;
+  // drop(sqrt(M) E[ids] + positions); also sets ctx.layout and ctx.token_ids
+  Var embed(const Tensor& ids, ForwardContext& ctx) {
+    ctx.token_ids = ids.reshape({ids.numel()});
+    ctx.layout = layout_of(ids, embed_.pad);
+    const double root = std::sqrt(double(config_.encoder_embed_dim));
+    const Tensor positions = positions_.forward(ids, ctx.decode ? ctx.decode->position : 0);
+    const Var x = add(scale(embed_.forward(ctx.token_ids), root), Var(positions));  // [rows, M]
+    return drop(x, config_.dropout, "dropout", ctx);
+  }
+
+  Stack make_stack(bool decoder, const FeedForwardFactory& feed_forward) const {
+    const ModelConfig& c = config_;
+    Stack::Blocks blocks;
+    for (int i = 0; i < (decoder ? c.decoder_layers : c.encoder_layers); ++i) {
+      const auto attention = [&](const char* name, AttentionOptions::Keys keys) {
+        const int heads = decoder ? c.decoder_attention_heads : c.encoder_attention_heads;
+        const Attention f({.keys = keys,
+                           .width = c.encoder_embed_dim,
+                           .heads = heads,
+                           .dropout = c.attention_dropout,
+                           .dtype = dtype_});
+        blocks.emplace_back(i, residual(c, decoder, name, f, dtype_));
+      };
+      attention("self_attn", decoder ? AttentionOptions::Earlier : AttentionOptions::All);
+      if (decoder) attention("cross_attn", AttentionOptions::Encoder);
+      blocks.emplace_back(i, feed_forward(decoder, i));
+    }
+    std::optional<LayerNorm> norm;
+    if (c.normalize_before(decoder)) norm.emplace(c.encoder_embed_dim, dtype_);
+    return Stack(std::move(blocks), norm, c.checkpoint_activations);
+  }
 
   ModelConfig config_;
   DType dtype_;

@@ -12,12 +12,6 @@
 
 namespace switchyard {
 
-std::string flags::join(const std::vector<std::string>& parts, const std::string& between) {
-  std::string out;
-  for (const std::string& part : parts) out += (&part == parts.data() ? "" : between) + part;
-  return out;
-}
-
 namespace {
 
 // The option called `word` = dashes + name, or "unknown option '--lrr'; did you mean '--lr'?"
@@ -41,7 +35,7 @@ std::string help_text(const OptionList& list, const std::string& app, const std:
   for (const bool with_value : {true, false})
     for (const Option& option : list.options)
       if (bool(option.print) == with_value)
-        cli.add_option("--" + flags::join(option.names, ",--"), CLI::callback_t(), option.help)
+        cli.add_option("--" + join(option.names, ",--"), CLI::callback_t(), option.help)
             ->group(option.group)
             ->option_text(option.type);
   return cli.help();

@@ -33,8 +33,6 @@ struct Option {
 
 namespace flags {
 
-std::string join(const std::vector<std::string>& parts, const std::string& between);
-
 // The whole text must be one value: "12abc", "", "1e400" end in require(false, "what was expected").
 template <class T, class Require>
 T parse_value(const std::string& text, const Require& require) {
@@ -84,7 +82,7 @@ class OptionList {
     else if (std::is_integral_v<T>) option.type = "INTEGER";
     else if (std::is_same_v<T, std::string>) option.type = "TEXT";
     const std::string initial = flags::print_value(field);
-    if (!choices.empty()) option.help += " {" + flags::join(choices, ",") + "}";
+    if (!choices.empty()) option.help += " {" + join(choices, ",") + "}";
     option.help += " [" + (initial.empty() ? "\"\"" : initial) + "]";
     option.print = [&field] { return flags::print_value(field); };
     option.parse = [&field, name = option.names[0], choices](const std::string& text) {
@@ -92,7 +90,7 @@ class OptionList {
         user_check(ok, concat("--", name, ": '", text, "' is not ", expected));
       };
       require(choices.empty() || std::count(choices.begin(), choices.end(), text) > 0,
-              "one of " + flags::join(choices, ", "));
+              "one of " + join(choices, ", "));
       field = flags::parse_value<T>(text, require);
     };
     options.push_back(std::move(option));

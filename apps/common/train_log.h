@@ -39,7 +39,7 @@ class TrainLog {
   // Both collective; the record opens with kind, update and what else the trainer has to say.
   void write_train(json r) {
     r["communication"] = sum_over_ranks(traffic(runtime_.world.meter()));
-    r["peak_mib"] = mib(runtime_.world.max(allocator_stats().peak_bytes));
+    r["peak_mib"] = mib(runtime_.world.all_reduce(allocator_stats().peak_bytes, dist::Reduce::Max));
     const double updates = sums_["updates"], tokens = sums_["tokens"], seconds = sums_["seconds"];
     const double data = sums_["data_seconds"], comm = sums_["comm_seconds"];
     r.update({{"gnorm", sums_["gnorm"] / updates},

@@ -23,8 +23,9 @@ inline Translations translate_batches(Transformer& model, const TranslationSourc
     ForwardContext ctx;
     ctx.rank = world.rank();
     ctx.micro_batch = i;
-    const auto found = generate(model, batch.source, first, options, ctx,
-                                [&](bool active) { return world.max(active) > 0; });
+    const auto found = generate(model, batch.source, first, options, ctx, [&](bool active) {
+      return world.all_reduce(active, dist::Reduce::Max) > 0;
+    });
     for (size_t b = 0; b < found.size(); ++b) {
       const std::vector<int64_t>& tokens = found[b].front().tokens;
       mine[batch.ids[b]].assign(tokens.begin() + 1, tokens.end() - 1);

@@ -44,7 +44,9 @@ class ConditionalRouting : public Module {
     int64_t total = h.dim(0);
     if (config_.moe_cmr_xgpu) {  // the budget counts the tokens of all ranks
       used = sum_over_ranks(used, world_);
-      total = decide(ctx, [&] { return std::vector<int64_t>{world_.sum(total)}; })[0];
+      total = decide(ctx, [&] {
+        return std::vector<int64_t>{world_.all_reduce(total, dist::Reduce::Sum)};
+      })[0];
     }
     ctx.losses.push_back(
         {"cmr", config_.cmr_loss_weight(), used, Budget{double(total), config_.cmr_gate_loss_p}});

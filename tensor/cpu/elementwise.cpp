@@ -5,18 +5,16 @@
 namespace switchyard::cpu {
 
 void fill(double value, Tensor& y) {
-  with_type(y.dtype(), [&](auto type) {
-    using T = decltype(type);
+  with_type(y.dtype(), [&]<class T>(T) {
     element_loop(y.numel(), [p = y.data<T>(), v = static_cast<T>(value)](int64_t i) { p[i] = v; });
   });
 }
 
 void convert(const Tensor& x, Tensor& y) {
   check_numel("convert", x.numel(), y);
-  with_type(x.dtype(), [&](auto from) {
-    with_type(y.dtype(), [&](auto to) {
-      using To = decltype(to);
-      element_loop(x.numel(), [px = x.data<decltype(from)>(), py = y.data<To>()](int64_t i) {
+  with_type(x.dtype(), [&]<class From>(From) {
+    with_type(y.dtype(), [&]<class To>(To) {
+      element_loop(x.numel(), [px = x.data<From>(), py = y.data<To>()](int64_t i) {
         py[i] = static_cast<To>(px[i]);  // bf16 converts through f32
       });
     });

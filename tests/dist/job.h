@@ -102,7 +102,9 @@ inline uint64_t run_job(Runtime& rt, int rounds) {
       Tensor s = Tensor::of<double>({0.1 * me + round});
       comm->all_reduce(s);
       digest.add(s);
-      const int64_t numbers[] = {comm->max(me), comm->min(me), comm->sum(int64_t(me))};
+      const int64_t numbers[] = {comm->all_reduce(me, Reduce::Max),
+                                 comm->all_reduce(me, Reduce::Min),
+                                 comm->all_reduce(int64_t(me), Reduce::Sum)};
       digest.add(numbers, sizeof numbers);
       comm->barrier();
       random_exchange(*comm, round, ExchangeMode::Rows, digest);
@@ -117,7 +119,9 @@ inline uint64_t run_job(Runtime& rt, int rounds) {
   sync_gradients(mesh, entries);
   for (const GradEntry& e : entries) digest.add(e.grad);
   const double norm = gradient_norm(mesh.expert, entries);
-  check(world.max(int64_t(norm)) == world.min(int64_t(norm)), "norms differ");
+  check(
+      world.all_reduce(int64_t(norm), Reduce::Max) == world.all_reduce(int64_t(norm), Reduce::Min),
+      "norms differ");
   digest.add(&norm, sizeof norm);
 
   Digest all;

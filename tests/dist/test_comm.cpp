@@ -96,9 +96,9 @@ TEST(Comm, GatherScatterBroadcastAndNumbers) {
       }
       const std::vector<std::string> strings = comm.all_gather_bytes(std::string(me, 'x'));
       for (int m = 0; m < n; ++m) check_equal(strings[m], std::string(m, 'x'));
-      check_equal(comm.max(me), int64_t(n - 1));
-      check_equal(comm.min(me - 5), int64_t(-5));
-      check_equal(comm.sum(int64_t(me)), int64_t(n * (n - 1) / 2));
+      check_equal(comm.all_reduce(me, Reduce::Max), int64_t(n - 1));
+      check_equal(comm.all_reduce(me - 5, Reduce::Min), int64_t(-5));
+      check_equal(comm.all_reduce(int64_t(me), Reduce::Sum), int64_t(n * (n - 1) / 2));
     });
   }
 }
@@ -124,10 +124,11 @@ TEST(Comm, SplitsKeepTheKeysOrderAndNest) {
     check_equal(half.world_rank(0), 6 + me % 2);
     const Comm pair = half.split(half.rank() / 2, half.rank());
     check_equal(pair.size(), 2);
-    check_equal(pair.sum(int64_t(me)), int64_t(pair.world_rank(0) + pair.world_rank(1)));
+    check_equal(pair.all_reduce(int64_t(me), Reduce::Sum),
+                int64_t(pair.world_rank(0) + pair.world_rank(1)));
     const Comm alone = pair.split(pair.rank(), 0);
     check_equal(alone.size(), 1);
-    check_equal(alone.sum(int64_t(me)), int64_t(me));
+    check_equal(alone.all_reduce(int64_t(me), Reduce::Sum), int64_t(me));
     for (int i = 0; i < 50; ++i) check_equal(rt.world.split(me % 3, i).size(), me % 3 == 2 ? 2 : 3);
   });
 }

@@ -87,7 +87,9 @@ void save(const std::string& folder, int ranks, std::vector<int64_t> updates,
       const Snapshot now = snapshot(rt, update, experts);
       writer.begin(now, update == updates[0]);
       EXPECT_TRUE(writer.in_flight());
-      while (asynchronous && rt.world.min(int64_t(writer.shard_done())) == 0) usleep(200);
+      while (asynchronous &&
+             rt.world.all_reduce(int64_t(writer.shard_done()), dist::Reduce::Min) == 0)
+        usleep(200);
       EXPECT_EQ(writer.finish(), "");
       EXPECT_FALSE(writer.in_flight());
     }

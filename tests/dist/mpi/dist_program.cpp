@@ -47,7 +47,7 @@ static void rank_main(Runtime& rt, const std::string& mode) {
     rt.world.all_to_all_v(Tensor::zeros({rt.world.size(), 10}), one, one, ExchangeMode::Padded, 8);
     int64_t carried = 0;
     for (const auto& [_, t] : rt.world.meter().entries) carried += t.carried_bytes;
-    carried = rt.world.sum(carried);
+    carried = rt.world.all_reduce(carried, Reduce::Sum);
     if (me == 0) std::printf("carried %ld\n", long(carried));
   } else if (mode == "time") {
     time_all_reduce(rt);
@@ -62,7 +62,7 @@ static void rank_main(Runtime& rt, const std::string& mode) {
   } else if (mode == "everywhere") {
     throw UserError("--rate x: expected a number");
   } else if (mode == "kill") {
-    if (rt.world.sum(int64_t{1}) == last + 1 && me == 0) {
+    if (rt.world.all_reduce(int64_t{1}, Reduce::Sum) == last + 1 && me == 0) {
       std::printf("all ranks are here\n");
       std::fflush(stdout);
     }
@@ -71,7 +71,7 @@ static void rank_main(Runtime& rt, const std::string& mode) {
     rt.world.barrier();
   } else if (mode == "signal") {
     if (me == 0) kill(getpid(), SIGUSR1);
-    while (rt.world.max(rt.signal->load()) == 0)
+    while (rt.world.all_reduce(rt.signal->load(), Reduce::Max) == 0)
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     if (me == 0) std::printf("stopped by %ld\n", long(rt.signal->load()));
     rt.world.barrier();

@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
                                name_of(dtype), exchange, line.c_str());
                   ++wrong;
                 }
-          wrong = rt.world.sum(wrong);
+          wrong = rt.world.all_reduce(wrong, dist::Reduce::Sum);
           if (rt.leads_process()) failures += int(wrong);
           if (rt.world.rank() == 0)
             std::printf("%s: %s\n", fixtures::test_name(path).c_str(), wrong ? "FAILED" : "passed");
