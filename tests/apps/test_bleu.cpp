@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "apps/common/bleu.h"
+#include "apps/common/chrf.h"
 #include "apps/common/translation_eval.h"
 #include "data/text_files.h"
 #include "tensor/check.h"
