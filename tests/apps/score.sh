@@ -66,7 +66,7 @@ refused 'bleu' "$score" --ref ref --metrics chrf --tokenize intl hyp
 refused 'did you mean' "$score" --ref ref --metric bleu hyp
 
 # eval_hmoe: the same numbers from its files, and its own mistakes
-"$apps/train_hmoe" --preset tiny --max-update 60 --ranks 2 --validate-interval-updates 0 --save-dir run >log 2>&1 || { fail "training"; cat log; }
+"$apps/train_hmoe" --preset tiny --max-update 150 --ranks 2 --validate-interval-updates 0 --save-dir run >log 2>&1 || { fail "training"; cat log; }
 eval=("$apps/eval_hmoe" --path run --source-lang syn1 --max-sentences 8 --beam 1 --tokenize char --lowercase --results-path out)
 "${eval[@]}" --resource-groups 'near=syn2,syn1-syn3;far=syn4' >log 2>&1 || { fail "eval_hmoe"; cat log; }
 files=(--ref out/test.syn1-syn3.ref out/test.syn1-syn3.hyp)
