@@ -61,6 +61,7 @@ int run(const std::vector<std::string>& args) {
   std::cout << parsed.text;
   if (parsed.exit_code) return *parsed.exit_code;
   config.prepare();
+  const std::vector<std::string> metrics = split_list(config.metrics);
 
   std::vector<Lines> references;  // of each segment
   for (const std::string& file : config.refs) {
@@ -78,10 +79,10 @@ int run(const std::vector<std::string>& args) {
                concat("unequal line counts: ", config.refs[0], " has ", references.size(), ", ",
                       file, " has ", systems.back().size()));
     const std::string warning = tokenised_warning(systems.back());
-    if (!config.scoring.force && !warning.empty()) std::cerr << file << ": " << warning << "\n";
+    if (!warning.empty() && !config.scoring.force && contains(metrics, "bleu"))
+      std::cerr << file << ": " << warning << "\n";
   }
 
-  const std::vector<std::string> metrics = split_list(config.metrics);
   const auto print = [&](const MetricScore& score) {
     std::cout << (config.score_only ? fixed(score.value, config.scoring.width) : score.text)
               << "\n";
