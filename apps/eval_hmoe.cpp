@@ -6,8 +6,10 @@
 #include <numbers>
 
 #include "apps/common/hmoe_app.h"
+#include "apps/common/routing_report.h"
 #include "apps/common/text_table.h"
 #include "apps/common/translation_eval.h"
+#include "nn/checkpoint_files.h"
 
 using namespace switchyard;
 
@@ -19,7 +21,7 @@ struct EvalConfig {
   int ranks = 0;
   int64_t batch_size = 100, max_tokens = 0, max_sentences = 0;
   double capacity_fraction = 1.0;
-  bool loss_only = false, shuffle_sources = false;
+  bool loss_only = false, shuffle_sources = false, routing_report = false;
   GenerateOptions generate;
 
   template <class V>
@@ -43,6 +45,8 @@ struct EvalConfig {
     v(loss_only, "loss-only", "no translation");
     v(shuffle_sources, "shuffle-sources",
       "loss with each sentence's source replaced by another's: does the model read?");
+    v(routing_report, "routing-report",
+      "tables of rounds, expert load, parameters, FLOPs per token; routing.json in --results-path");
     generate.visit(v);
     v.accepted("sentencepiece-model", "the checkpoint holds its tokenizer");
     v.accepted("is-moe", "every model may have experts");
@@ -66,11 +70,15 @@ std::vector<int32_t> chosen_directions(const TranslationSource& source, const Ev
   return chosen;
 }
 
+void make_folder(const std::string& path) {
+  std::error_code error;  // shows again when the files cannot be written
+  std::filesystem::create_directories(path, error);
+}
+
 void write_results(const EvalConfig& config, const std::string& direction,
                    const DirectionScores& found) {
   if (config.results_path.empty()) return;
-  std::error_code error;  // shows again when the files cannot be written
-  std::filesystem::create_directories(config.results_path, error);
+  make_folder(config.results_path);
   for (const auto& [ending, lines] : found.texts) {
     const std::string file =
         concat(config.results_path, "/", config.gen_subset, ".", direction, ".", ending);
@@ -79,6 +87,16 @@ void write_results(const EvalConfig& config, const std::string& direction,
     out.close();
     user_check(bool(out), "cannot write " + file);
   }
+}
+
+void report_routing(const EvalConfig& config, const StoredRun& run, const TranslationSource& source,
+                    const Statistics& routing) {
+  const nlohmann::json report =
+      routing_report(run.config, source.vocabulary_size(), source.directions(), routing);
+  std::cout << routing_text(report);
+  if (config.results_path.empty()) return;
+  make_folder(config.results_path);
+  write_durably(config.results_path + "/routing.json", report.dump(1) + "\n");
 }
 
 void evaluate(const EvalConfig& config, const StoredRun& run,
@@ -102,6 +120,7 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
   };
 
   Sums total;
+  Statistics routing;
   std::map<std::string, double> means;
   std::string lines;
   const std::vector<int32_t> directions = chosen_directions(*source, config, run.config.data);
@@ -110,7 +129,9 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
     const EvalBatches batches(source, run.config.data, split, d, run.config.data.max_tokens,
                               config.batch_size, world.rank(), world.size(),
                               {config.max_sentences, config.shuffle_sources});
-    const Sums losses = evaluate_loss(*model, batches, criterion_options(run.config), world).sums;
+    const auto [losses, counted] =
+        evaluate_loss(*model, batches, criterion_options(run.config), world);
+    add_statistics(routing, counted);
     for (const auto& [what, sum] : losses) total[what] += sum;
     Translations translations;
     if (!config.loss_only)
@@ -127,11 +148,13 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
       means[title] += score / double(directions.size());
     add_row(name, std::to_string(batches.sentences()), losses, found.scores);
   }
+  if (config.routing_report) routing = sum_over_ranks(world, routing);
   if (world.rank() != 0) return;
   add_row("mean", "", total, means);
   std::cout << "checkpoint " << run.folder << ", split " << config.gen_subset << " of "
             << source->origin() << "; loss and nll in bits per token\n"
             << table.text() << lines;
+  if (config.routing_report) report_routing(config, run, *source, routing);
 }
 
 }  // namespace
