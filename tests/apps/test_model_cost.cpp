@@ -121,10 +121,10 @@ struct Measured {
 };
 // One evaluation pass over the synthetic test split, all directions in each batch, before any training.
 Measured measure(const HmoeAppConfig& c, int ranks, int32_t direction = -1) {
+  static const auto source = open_source(c.data, 1);
   Measured m;
   dist::run_ranks(ranks, [&](dist::Runtime& runtime) {
     const dist::Comm& world = runtime.world;
-    const auto source = open_source(c.data, 1);
     const auto model = make_hmoe_model(c, source->vocabulary_size(), make_hmoe_mesh(c, world));
     initialize(*model, 1);
     const EvalBatches batches(source, c.data, Split::Test, direction, 100000, 40, world.rank(),
