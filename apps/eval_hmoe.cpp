@@ -9,7 +9,6 @@
 #include "apps/common/routing_report.h"
 #include "apps/common/text_table.h"
 #include "apps/common/translation_eval.h"
-#include "nn/checkpoint_files.h"
 
 using namespace switchyard;
 
@@ -19,9 +18,10 @@ struct EvalConfig {
   std::string path, data, source_lang, target_lang, gen_subset = "test", results_path;
   std::string scoring = "sacrebleu,chrf,bleu-pieces", sacrebleu_tokenizer = "13a";
   int ranks = 0;
+  bool routing_report = false;
   int64_t batch_size = 100, max_tokens = 0, max_sentences = 0;
   double capacity_fraction = 1.0;
-  bool loss_only = false, shuffle_sources = false, routing_report = false;
+  bool loss_only = false, shuffle_sources = false;
   GenerateOptions generate;
 
   template <class V>
@@ -37,6 +37,8 @@ struct EvalConfig {
       {"13a", "intl", "zh", "char", "none"});
     v(results_path, "results-path", "folder for <subset>.<direction>.{src,ref,hyp}");
     v(ranks, "ranks", "ranks R; 0 = one for each MPI process");
+    v(routing_report, "routing-report",
+      "tables of rounds, expert load, parameters, FLOPs per token; routing.json in --results-path");
     v(batch_size, "batch-size", "sentences of a batch");
     v(max_tokens, "max-tokens", "padded tokens of a batch; 0 = the training value");
     v(max_sentences, "max-sentences", "first sentences of each direction only; 0 = all");
@@ -45,8 +47,6 @@ struct EvalConfig {
     v(loss_only, "loss-only", "no translation");
     v(shuffle_sources, "shuffle-sources",
       "loss with each sentence's source replaced by another's: does the model read?");
-    v(routing_report, "routing-report",
-      "tables of rounds, expert load, parameters, FLOPs per token; routing.json in --results-path");
     generate.visit(v);
     v.accepted("sentencepiece-model", "the checkpoint holds its tokenizer");
     v.accepted("is-moe", "every model may have experts");
@@ -70,15 +70,11 @@ std::vector<int32_t> chosen_directions(const TranslationSource& source, const Ev
   return chosen;
 }
 
-void make_folder(const std::string& path) {
-  std::error_code error;  // shows again when the files cannot be written
-  std::filesystem::create_directories(path, error);
-}
-
 void write_results(const EvalConfig& config, const std::string& direction,
                    const DirectionScores& found) {
   if (config.results_path.empty()) return;
-  make_folder(config.results_path);
+  std::error_code error;  // shows again when the files cannot be written
+  std::filesystem::create_directories(config.results_path, error);
   for (const auto& [ending, lines] : found.texts) {
     const std::string file =
         concat(config.results_path, "/", config.gen_subset, ".", direction, ".", ending);
@@ -87,16 +83,6 @@ void write_results(const EvalConfig& config, const std::string& direction,
     out.close();
     user_check(bool(out), "cannot write " + file);
   }
-}
-
-void report_routing(const EvalConfig& config, const StoredRun& run, const TranslationSource& source,
-                    const Statistics& routing) {
-  const nlohmann::json report =
-      routing_report(run.config, source.vocabulary_size(), source.directions(), routing);
-  std::cout << routing_text(report);
-  if (config.results_path.empty()) return;
-  make_folder(config.results_path);
-  write_durably(config.results_path + "/routing.json", report.dump(1) + "\n");
 }
 
 void evaluate(const EvalConfig& config, const StoredRun& run,
@@ -119,8 +105,8 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
     table.row(row);
   };
 
-  Sums total;
   Statistics routing;
+  Sums total;
   std::map<std::string, double> means;
   std::string lines;
   const std::vector<int32_t> directions = chosen_directions(*source, config, run.config.data);
@@ -154,7 +140,7 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
   std::cout << "checkpoint " << run.folder << ", split " << config.gen_subset << " of "
             << source->origin() << "; loss and nll in bits per token\n"
             << table.text() << lines;
-  if (config.routing_report) report_routing(config, run, *source, routing);
+  if (config.routing_report) write_routing(run.config, *source, routing, config.results_path);
 }
 
 }  // namespace

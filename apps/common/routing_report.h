@@ -5,6 +5,7 @@
 #include "apps/common/hmoe_app.h"
 #include "apps/common/model_cost.h"
 #include "apps/common/text_table.h"
+#include "nn/checkpoint_files.h"
 
 namespace switchyard {
 
@@ -157,6 +158,17 @@ inline std::string routing_text(const nlohmann::json& r) {
          "adds " +
          millions(r["attention_flops_per_key"]) +
          " M for each key.\nactive: an expert counts at each of the token's applications of it\n";
+}
+
+// Tables to standard output, and routing.json into `folder` (empty = none). Rank 0.
+inline void write_routing(const HmoeAppConfig& c, const TranslationSource& source,
+                          const Statistics& s, const std::string& folder) {
+  const nlohmann::json report = routing_report(c, source.vocabulary_size(), source.directions(), s);
+  std::cout << routing_text(report);
+  if (folder.empty()) return;
+  std::error_code error;  // shows again when the file cannot be written
+  std::filesystem::create_directories(folder, error);
+  write_durably(folder + "/routing.json", report.dump(1) + "\n");
 }
 
 }  // namespace switchyard
