@@ -8,6 +8,7 @@
 
 #include "apps/common/direction_groups.h"
 #include "apps/common/hmoe_app.h"
+#include "apps/common/routing_report.h"
 #include "apps/common/text_table.h"
 #include "apps/common/translation_eval.h"
 
@@ -19,6 +20,7 @@ struct EvalConfig {
   std::string path, data, source_lang, target_lang, gen_subset = "test", results_path;
   std::string scoring = "sacrebleu,chrf,chrf++,bleu-pieces", resource_groups = "auto";
   int ranks = 0;
+  bool routing_report = false;
   int64_t batch_size = 100, max_tokens = 0, max_sentences = 0;
   double capacity_fraction = 1.0;
   bool loss_only = false, shuffle_sources = false;
@@ -39,6 +41,8 @@ struct EvalConfig {
     v(results_path, "results-path",
       "folder for <subset>.<direction>.{src,ref,hyp} and <subset>.scores.json");
     v(ranks, "ranks", "ranks R; 0 = one for each MPI process");
+    v(routing_report, "routing-report",
+      "tables of rounds, expert load, parameters, FLOPs per token; <subset>.routing.json");
     v(batch_size, "batch-size", "sentences of a batch");
     v(max_tokens, "max-tokens", "padded tokens of a batch; 0 = the training value");
     v(max_sentences, "max-sentences", "first sentences of each direction only; 0 = all");
@@ -149,6 +153,7 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
   const dist::Comm& world = runtime.world;
   const auto model = load_model(run, world);
   const Split split = split_named(config.gen_subset);
+  Statistics routing;
   const std::vector<int32_t> directions = chosen_directions(*source, config, run.config.data);
   std::map<int32_t, Result> results;
   std::map<std::string, std::string> signatures;
@@ -158,8 +163,9 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
     const EvalBatches batches(source, run.config.data, split, d, run.config.data.max_tokens,
                               config.batch_size, world.rank(), world.size(),
                               {config.max_sentences, config.shuffle_sources});
-    results[d] = {name, batches.sentences(),
-                  evaluate_loss(*model, batches, criterion_options(run.config), world).sums};
+    const ValidResult valid = evaluate_loss(*model, batches, criterion_options(run.config), world);
+    results[d] = {name, batches.sentences(), valid.sums};
+    add_statistics(routing, valid.statistics);
     Translations translations;
     if (!config.loss_only)
       translations = translate_batches(*model, *source, batches, config.generate, world);
@@ -177,6 +183,7 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
     results[d].scores = found.scores;
     signatures = found.signatures;
   }
+  if (config.routing_report) routing = sum_over_ranks(world, routing);
   if (world.rank() != 0) return;
 
   std::vector<DirectionGroup> groups = resource_groups(*source, directions, config.resource_groups);
@@ -208,6 +215,12 @@ void evaluate(const EvalConfig& config, const StoredRun& run,
             << source->origin() << "; loss and nll in bits per token\n";
   if (!group_lines.empty()) std::cout << "groups, with training sentences:\n" << group_lines;
   std::cout << table.text() << lines;
+  if (config.routing_report) {
+    const nlohmann::json report =
+        routing_report(run.config, source->vocabulary_size(), source->directions(), routing);
+    std::cout << routing_text(report);
+    write_result(config, "routing.json", report.dump(1) + "\n");
+  }
 }
 
 }  // namespace

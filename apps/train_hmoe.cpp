@@ -1,6 +1,7 @@
 // Train a transformer with stratified mixture-of-experts layers (HMoE) for translation.
 // Source: specs of HMoE, sections 2-4. Without --data it trains a built-in synthetic task.
 #include "apps/common/hmoe_app.h"
+#include "apps/common/routing_report.h"
 #include "apps/common/run_folder.h"
 #include "apps/common/text_table.h"
 #include "apps/common/trainer.h"
@@ -11,18 +12,7 @@ namespace {
 
 using Source = std::shared_ptr<const TranslationSource>;
 
-std::string millions(int64_t n) { return fixed(double(n) / 1e6, 2) + " M"; }
-
-// Parameters that a token meets in one round: all but the experts that it did not choose.
-int64_t active_parameters(const HmoeAppConfig& config, Transformer& model) {
-  int64_t experts = 0;  // of all blocks
-  for (const NamedParam& p : parameters(model))
-    if (p.param->placement == Placement::ExpertSharded)
-      experts += numel_of(p.param->global_shape());
-  const int total = std::max(config.hmoe.moe_expert_count, 1);
-  const int chosen = std::min(config.hmoe.gate.top1 ? 1 : 2, total);
-  return parameter_count(model) - experts + experts / total * chosen;
-}
+std::string millions(double n) { return fixed(n / 1e6, 2) + " M"; }
 
 // What a run says about itself before its first update: layout, parameters, memory, data, seed. Rank 0 prints to
 // standard output; collective. UserError when the ranks of a node need more memory for parameters, gradients and
@@ -42,6 +32,8 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
                     node_bytes >> 20, " MiB, this machine has ", machine >> 20,
                     " MiB: fewer ranks on a node, or a smaller model"));
   if (world.rank() != 0) return;
+  const Cost one_round = total(model_cost(config.model, config.hmoe, source.vocabulary_size(),
+                                          assumed_use(config.model, config.hmoe)));
   std::cout << "layout      " << world.size() << " ranks in " << runtime.processes
             << " processes x " << runtime.threads_per_rank << " threads, " << runtime.cpus
             << " CPUs a process, " << on_node << " ranks a node\n";
@@ -51,10 +43,11 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
     for (const int64_t experts : config.hmoe.strata()) std::cout << " " << experts;
     std::cout << "\n";
   }
-  std::cout << "parameters  " << millions(parameter_count(model)) << " in all, "
-            << millions(active_parameters(config, model)) << " active for a token in one round, "
-            << millions(parameter_count(model, false)) << " on rank 0 (" << (rank_bytes >> 20)
-            << " MiB with gradients and optimizer)\n"
+  std::cout << "parameters  " << millions(one_round.parameters) << " in all, "
+            << millions(one_round.active) << " active for a token in one round ("
+            << millions(one_round.flops) << " FLOPs), "
+            << millions(double(parameter_count(model, false))) << " on rank 0 ("
+            << (rank_bytes >> 20) << " MiB with gradients and optimizer)\n"
             << "data        " << source.origin() << ": " << source.directions().size()
             << " directions, vocabulary " << source.vocabulary_size() << "\n";
   if (config.data.data.empty())
@@ -90,7 +83,12 @@ void train(HmoeAppConfig config, const Source& source, const std::string& start,
 
   const std::string toml = to_toml(option_list(config));
   if (folder) write_durably(folder->path + "/config.toml", toml);
-  Trainer{config.train, config.optim, task, runtime, mesh, toml}.fit(start);
+  const auto summary = [&](const Statistics& layers) {
+    nlohmann::json s = cost_summary(config, source->vocabulary_size(), layers);
+    for (const Direction& d : source->directions()) s["directions"].push_back(d.name());
+    return s;
+  };
+  Trainer{config.train, config.optim, task, runtime, mesh, toml, summary}.fit(start);
 }
 
 }  // namespace

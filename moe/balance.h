@@ -64,4 +64,21 @@ inline void count_round(ForwardContext& ctx, const Routed& routed, const Dispatc
   ctx.count("rounds", {rows[gate], rows[0]});  // every token takes part in the first round
 }
 
+// Rounds of the real tokens by their sentence's group (translation: its direction), padding left out, under
+// the block's path: rounds_by_group [2 G] = token rounds of group 0, its tokens, rounds of group 1, ...
+// `token` i64 [n]: the rows of the stream that take part in this round.
+inline void count_groups(ForwardContext& ctx, const Tensor& token, bool first_round) {
+  if (ctx.group.empty()) return;
+  const RowLayout& layout = ctx.layout;
+  std::vector<double> rounds(2 * (size_t(std::ranges::max(ctx.group)) + 1));
+  for (int64_t i = 0; i < token.numel(); ++i) {
+    const int64_t t = ints(token)[i];
+    if (layout.padding.defined() && layout.padding.data<uint8_t>()[t]) continue;
+    const size_t group = size_t(ctx.group.at(size_t(t / layout.time)));
+    rounds[2 * group] += 1;
+    rounds[2 * group + 1] += first_round;
+  }
+  ctx.count("rounds_by_group", rounds);
+}
+
 }  // namespace switchyard::moe

@@ -31,6 +31,13 @@ struct NamedLoss {
 // What a method measured in this pass: vectors by name, e.g. "decoder/1/moe/tokens_per_expert". Added up
 // over micro-batches and summed over ranks by the trainer before logging.
 using Statistics = std::map<std::string, std::vector<double>>;
+inline void add_statistics(Statistics& total, const Statistics& more) {  // missing values are 0
+  for (const auto& [name, values] : more) {
+    std::vector<double>& sum = total[name];
+    if (sum.size() < values.size()) sum.resize(values.size());
+    for (size_t i = 0; i < values.size(); ++i) sum[i] += values[i];
+  }
+}
 
 // Integer decisions (routing, plans) in the order they were made. Activation checkpointing records them in
 // the first pass and replays them in the second; routing can be saved and replayed the same way.
@@ -60,6 +67,7 @@ struct ForwardContext {
   RowLayout layout;               // of the stream now passing
   RowLayout source_layout;        // of the encoder output, for cross-attention
   Tensor token_ids;               // i64 [rows] of the stream
+  std::vector<int32_t> group;     // of each sentence, for counting by it; empty = do not count
   DecodeState* decode = nullptr;  // set while generating
   std::vector<NamedLoss> losses;
   Statistics statistics;
@@ -76,9 +84,7 @@ struct ForwardContext {
     losses.push_back({name, weight, value, {}});
   }
   void count(const std::string& name, const std::vector<double>& values) {
-    std::vector<double>& total = statistics[site(name)];
-    if (total.size() < values.size()) total.resize(values.size());
-    for (size_t i = 0; i < values.size(); ++i) total[i] += values[i];
+    add_statistics(statistics, {{site(name), values}});
   }
 };
 

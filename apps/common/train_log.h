@@ -13,11 +13,13 @@ namespace switchyard {
 class TrainLog {
  public:
   using json = nlohmann::json;
+  using Summary = std::function<json(const Statistics&)>;
 
   // folder: the run folder, where an earlier run may have left records up to `update`
+  // summary: what more a record says, from the statistics of all ranks
   TrainLog(dist::Runtime& runtime, const std::string& folder, int64_t update, int64_t max_update,
-           bool progress)
-      : runtime_(runtime) {
+           bool progress, Summary summary = {})
+      : runtime_(runtime), summary_(std::move(summary)) {
     runtime_.world.meter().reset();
     if (runtime.world.rank() != 0) return;
     log_ = std::make_unique<RunLog>(folder, update);
@@ -69,6 +71,7 @@ class TrainLog {
   // With the means over target tokens, those of the model in bits, and the perplexity
   void write(json r, const Sums& sums, const json& statistics) {
     r["layers"] = sum_over_ranks(statistics);
+    if (log_ && summary_) r.update(summary_(r["layers"].get<Statistics>()));
     const double n = std::max(1.0, sums.at("tokens"));
     for (const auto& [name, sum] : sums)
       if (name.ends_with("loss")) r[name] = sum / n;
@@ -124,6 +127,7 @@ class TrainLog {
   }
 
   dist::Runtime& runtime_;
+  Summary summary_;
   std::unique_ptr<RunLog> log_;  // rank 0
   std::unique_ptr<Progress> line_;
   // since the last record

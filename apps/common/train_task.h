@@ -20,6 +20,14 @@ inline void sum_over_ranks(const dist::Comm& world, Sums& sums) {
   for (auto& [name, value] : sums) value = *next++;
 }
 
+// Of all ranks, added in their order; on every rank. Collective.
+inline Statistics sum_over_ranks(const dist::Comm& world, const Statistics& mine) {
+  Statistics total;
+  for (const std::string& text : world.all_gather_bytes(nlohmann::json(mine).dump()))
+    add_statistics(total, nlohmann::json::parse(text).get<Statistics>());
+  return total;
+}
+
 // One micro-batch of this rank.
 struct MicroBatch {
   Var loss;                 // [1]: what is differentiated

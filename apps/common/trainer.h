@@ -15,6 +15,7 @@ struct Trainer {
   dist::Runtime& runtime;
   const dist::Mesh& mesh;
   std::string config_toml;  // for the checkpoints
+  TrainLog::Summary summary = {};
 
   // What a run carries from update to update, and into its checkpoints
   int64_t update = 0;
@@ -29,7 +30,7 @@ struct Trainer {
   void fit(const std::string& start) {
     load(start);
     log = std::make_unique<TrainLog>(runtime, config.save_dir, update, config.max_update,
-                                     config.log_format == "simple");
+                                     config.log_format == "simple", summary);
     const auto due = [this](int64_t interval) { return interval > 0 && update % interval == 0; };
     for (bool last = update >= config.max_update; !last;) {
       if (task.evolve(update)) optimizer.set_parameters(parameters(task.model()));

@@ -19,6 +19,7 @@ struct CriterionOptions {
 // Forward pass and loss of one batch.
 inline MicroBatch translation_loss(Transformer& model, const TranslationBatch& batch,
                                    const CriterionOptions& options, ForwardContext& ctx) {
+  ctx.group = batch.direction;
   const Var encoded = model.encode(batch.source, ctx);                 // [B*Ts, M]
   const Var logits = model.decode(batch.decoder_input, encoded, ctx);  // [B*Tt, V]
   const LossParts parts = criterion(logits, batch.target, kPad, options.label_smoothing, ctx.losses,

@@ -93,6 +93,7 @@ class HmoeBlock : public SubBlock {
       const Var aux = balance_loss(routed, S);
       loss = add(loss, cast(aux, x.data().dtype()));
       count_round(ctx, routed, o.plan, gate, L);
+      count_groups(ctx, token, opening);
       if (observer) observer({gate, capacity, S, token, input, routed, o, aux, state});
     }
     ctx.add_loss("gate", config_.moe_gate_loss_wt,

@@ -6,7 +6,7 @@ updates=${2:-10}
 train=("$apps/train_hmoe" --preset tiny --ranks 8 --max-update "$updates" --update-freq 2 --max-tokens 128 --dropout 0.1
   --moe-capacity-factor 1 --validate-interval-updates 0 --log-interval 5)
 try() { # try NAME OPTION...
-  local name=$1 reference= losses= p; shift
+  local name=$1 reference= losses= p routing=(); shift
   for p in 1 2 4 8; do
     local run=$work/$name.$p checkpoint=$((p == 2))
     mpi $p "${train[@]}" "$@" --checkpoint-activations $checkpoint --save-dir "$run" >"$run.log" 2>&1 ||
@@ -14,7 +14,12 @@ try() { # try NAME OPTION...
     [[ -n $reference ]] || { reference=$(digest "$run"); losses=$(losses "$run"); }
     same "$name digest with P=$p" "$reference" "$(digest "$run")"
     same "$name losses with P=$p" "$losses" "$(losses "$run")"
+    [[ $p -le 2 ]] || continue
+    mpi $p "$apps/eval_hmoe" --path "$run" --ranks 8 --loss-only --routing-report --results-path "$run" >"$run.eval" 2>&1 ||
+      fail "$name eval_hmoe P=$p: $(tail -n 1 "$run.eval")"
+    routing+=("$(cat "$run/test.routing.json" <(grep -o '"flops_per_token":[^,}]*' "$run/log.jsonl"))")
   done
+  same "$name routing report and logged FLOPs with P=2" "${routing[0]}" "${routing[1]:-}"
   seen+=("$reference")
 }
 seen=()
