@@ -33,7 +33,7 @@ format: ## clang-format all sources in place
 	@git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format -i
 
 clean: ## remove build folders and programs
-	rm -rf build build-sanitize-* $(addprefix apps/,train_hmoe eval_hmoe prepare inspect translate)
+	rm -rf build build-sanitize-* $(addprefix apps/,train_hmoe eval_hmoe prepare inspect report translate)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -25,7 +25,7 @@ mpirun -np 2 --oversubscribe --bind-to none "${train[@]}"
 
 title "3. Test set: translated with beam 5, beside copying the source"
 mpirun -np 2 --oversubscribe --bind-to none apps/eval_hmoe --path "$run" --ranks 2 --results-path "$dir/translations" |
-  tee "$dir/scores.txt"
+  tee "$run/scores.txt"
 echo
 echo "The same with every source replaced by another sentence's (nll must rise: the model reads its source):"
 mpirun -np 2 --oversubscribe --bind-to none apps/eval_hmoe --path "$run" --ranks 2 --loss-only --shuffle-sources | tail -n 1
@@ -44,8 +44,9 @@ checkpoint    $run/checkpoints/checkpoint_best   (h5ls -r $run/checkpoints/check
 logs          $run/log.jsonl, $run/tb            (tensorboard --logdir $run/tb)
 translations  $dir/translations
 
-Three things to try next:
+Four things to try next:
   echo "The file could not be opened." | apps/translate --path $run --source-lang en --target-lang fr
   apps/inspect $run                              # parameters, sizes, norms, experts by rank
+  apps/report $run                               # one HTML page: curves, expert load, time, scores
   apps/train_hmoe --ranks 4 ${data[*]} --preset demo --hmoe-layer 0 --save-dir $dir/vanilla   # MoE without strata
 TXT
