@@ -81,7 +81,7 @@ inline std::string directions_table(const Runs& runs) {
   for (const std::string& name : names)
     rows += number_row(
         runs, name, 1, [&](const RunHistory& run) { return run.score(name, "BLEU"); }, 2);
-  return rows.empty() ? "" : "<h2>BLEU by direction</h2>" + table(runs, rows);
+  return rows.empty() ? "" : "<div><h3>BLEU by direction</h3>" + table(runs, rows) + "</div>";
 }
 
 // With several runs the options that differ; with one run all of them, folded.
@@ -96,9 +96,9 @@ inline std::string options_table(const Runs& runs) {
     rows += "<tr><td>" + html(name);
     for (const RunHistory& run : runs) rows += "<td>" + html(run.option(name));
   }
-  return concat(runs.size() > 1 ? "<details open><summary>Options that differ"
-                                : "<details><summary>All options",
-                "</summary>", table(runs, rows), "</details>");
+  if (runs.size() == 1)
+    return "<details><summary>All options</summary>" + table(runs, rows) + "</details>";
+  return rows.empty() ? "" : "<div><h3>Options that differ</h3>" + table(runs, rows) + "</div>";
 }
 
 inline std::string traffic_table(const RunHistory& run) {
@@ -201,7 +201,8 @@ inline std::string page(const Runs& runs) {  // 1..kMaxRuns
       title, "</title><style>", kReportStyle, "</style></head><body>\n<h1>", title,
       "</h1><p>Training report by Switchyard. Horizontal axes count updates; legends give last "
       "values.</p>\n");
-  out += scores_table(runs) + options_table(runs) + overlaid_curves(runs) + directions_table(runs);
+  out += "<div class=tables><div><h3>Scores</h3>" + scores_table(runs) + "</div>" +
+         directions_table(runs) + options_table(runs) + "</div>" + overlaid_curves(runs);
   for (size_t i = 0; i < runs.size(); ++i) out += run_section(runs, i);
   return out + "</body></html>\n";
 }

@@ -49,7 +49,9 @@ th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:
 max-width:46vw}
 td.best{font-weight:700;background:var(--best)}
 td.bar{width:130px}td.bar i{display:block;height:9px;background:var(--c)}
-details{margin-top:26px}summary{cursor:pointer;color:var(--soft)}
+.tables{display:flex;flex-wrap:wrap;gap:0 48px;align-items:flex-start}.tables>*{max-width:100%}
+summary{cursor:pointer;color:var(--soft);margin:22px 0 8px}
+@media(max-width:500px){table{font-size:12.5px}th,td{padding-right:8px}th i{margin-right:4px}}
 @media print{@page{margin:12mm}body{max-width:none;padding:0;font-size:11px}
 .grid{grid-template-columns:1fr 1fr;gap:14px 24px}h2,h3{break-after:avoid}tr{break-inside:avoid}
 table,.key,small,figcaption span{font-size:10px}.wide{overflow:visible}
