@@ -18,7 +18,7 @@ inline std::string heat_legend() {
 
 // columns: at most; more records share cells
 inline std::string heat_map(const RunHistory& run, const std::string& name, size_t columns) {
-  const BlockHistory& block = run.blocks.at(name);
+  const ExpertLoad& block = run.blocks.at(name);
   if (block.choices.empty()) return "";
   const size_t records = block.choices.size(), experts = block.choices[0].size();
   columns = std::min(records, columns);

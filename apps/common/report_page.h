@@ -1,9 +1,6 @@
 // One HTML page that shows runs: scores, curves, expert load, time, traffic, options. Self-contained (CSS and SVG
 // inside, no script, nothing fetched), under 2 MB however long the logs are.
 #pragma once
-#include <functional>
-#include <set>
-
 #include "apps/common/heat_map.h"
 #include "apps/common/report_style.h"
 #include "apps/common/text_table.h"
@@ -18,70 +15,52 @@ constexpr size_t kMaxRuns = 12;     // of a page
 constexpr size_t kCells = 200'000;  // of all heat maps of a page
 
 // One column for each run
-inline std::string table(const Runs& runs, const std::string& rows) {
+inline std::string table(const Runs& runs, const std::string& title, const std::string& rows) {
   if (rows.empty()) return "";
   std::string head;
   for (size_t i = 0; i < runs.size(); ++i)
     head += concat("<th class='", color(i), "'><i></i>", html(runs[i].name));
-  return "<div class=wide><table><tr><th>" + head + rows + "</table></div>\n";
+  return concat("<div><h3>", title, "</h3><div class=wide><table><tr><th>", head, rows,
+                "</table></div></div>\n");
 }
 
-// better: the sign of a good difference, whose best is marked; 0 = none is best. "" if no run has a value
-template <class ValueOf>
-std::string number_row(const Runs& runs, const std::string& name, int better, ValueOf value_of,
-                       int decimals = -1) {
-  std::string row = "<tr><td>" + html(name);
+// scores[row][column] of each run. better: the sign of a good difference, whose best is marked; 0 = none is best.
+// "" if no run has this score
+inline std::string score_row(const Runs& runs, const std::string& title, const std::string& row,
+                             const std::string& column, int better, int decimals = -1) {
+  std::string cells;
   std::vector<double> values;
   for (const RunHistory& run : runs)
-    if (const double v = value_of(run); !std::isnan(v)) values.push_back(v);
+    if (const double v = run.score(row, column); !std::isnan(v)) values.push_back(v);
   if (values.empty()) return "";
   const auto [low, high] = std::ranges::minmax(values);
   for (const RunHistory& run : runs) {
-    const double v = value_of(run);
+    const double v = run.score(row, column);
     const bool best = better != 0 && values.size() > 1 && v == (better < 0 ? low : high);
-    row += best ? "<td class=best>" : "<td>";
-    row += decimals < 0 || std::isnan(v) ? show(v) : fixed(v, decimals);
+    cells += best ? "<td class=best>" : "<td>";
+    cells += decimals < 0 || std::isnan(v) ? show(v) : fixed(v, decimals);
   }
-  return row;
+  return "<tr><td>" + html(title) + cells;
 }
 
-inline std::string scores_table(const Runs& runs) {
-  const auto at_best = [](const std::string& key, bool update = false) {
-    return [=](const RunHistory& run) {
-      const Curve loss = run.curve("valid/loss"), c = run.curve(key);
-      const auto best = std::ranges::min_element(
-          loss.y, {}, [](double v) { return std::isnan(v) ? INFINITY : v; });
-      const auto i = size_t(best - loss.y.begin());
-      return i >= c.y.size() ? kNaN : update ? c.x[i] : c.y[i];
-    };
-  };
-  const auto mean = [](const std::string& metric) {
-    return [=](const RunHistory& run) { return run.score("mean", metric); };
-  };
-  const auto speed = [](const RunHistory& run) { return run.tokens / run.seconds; };
-  return table(runs,
-               number_row(runs, "best validation loss", -1, at_best("valid/loss"), 4) +
-                   number_row(runs, "its nll", -1, at_best("valid/nll_loss"), 4) +
-                   number_row(runs, "its perplexity", -1, at_best("valid/ppl"), 2) +
-                   number_row(runs, "at update", 0, at_best("valid/loss", true)) +
-                   number_row(runs, "BLEU, mean", 1, mean("BLEU"), 2) +
-                   number_row(runs, "chrF2, mean", 1, mean("chrF2"), 2) +
-                   number_row(runs, "updates", 0, std::mem_fn(&RunHistory::updates)) +
-                   number_row(runs, "target tokens", 0, std::mem_fn(&RunHistory::tokens)) +
-                   number_row(runs, "tokens per second", 1, speed) +
-                   number_row(runs, "peak MiB of a rank", -1, std::mem_fn(&RunHistory::peak_mib)));
-}
-
-inline std::string directions_table(const Runs& runs) {
+inline std::string score_tables(const Runs& runs) {
+  const std::string rows = score_row(runs, "best validation loss", "run", "best loss", -1, 4) +
+                           score_row(runs, "its nll", "run", "best nll_loss", -1, 4) +
+                           score_row(runs, "its perplexity", "run", "best ppl", -1, 2) +
+                           score_row(runs, "at update", "run", "best update", 0) +
+                           score_row(runs, "BLEU, mean", "mean", "BLEU", 1, 2) +
+                           score_row(runs, "chrF2, mean", "mean", "chrF2", 1, 2) +
+                           score_row(runs, "updates", "run", "updates", 0) +
+                           score_row(runs, "target tokens", "run", "tokens", 0) +
+                           score_row(runs, "tokens per second", "run", "tokens per second", 1) +
+                           score_row(runs, "peak MiB of a rank", "run", "peak MiB", -1);
   std::set<std::string> names;
   for (const RunHistory& run : runs)
     for (const auto& [name, scores] : run.scores)
       if (name != "mean") names.insert(name);
-  std::string rows;
-  for (const std::string& name : names)
-    rows += number_row(
-        runs, name, 1, [&](const RunHistory& run) { return run.score(name, "BLEU"); }, 2);
-  return rows.empty() ? "" : "<div><h3>BLEU by direction</h3>" + table(runs, rows) + "</div>";
+  std::string directions;
+  for (const std::string& name : names) directions += score_row(runs, name, name, "BLEU", 1, 2);
+  return table(runs, "Scores", rows) + table(runs, "BLEU by direction", directions);
 }
 
 // With several runs the options that differ; with one run all of them, folded.
@@ -96,20 +75,21 @@ inline std::string options_table(const Runs& runs) {
     rows += "<tr><td>" + html(name);
     for (const RunHistory& run : runs) rows += "<td>" + html(run.option(name));
   }
-  if (runs.size() == 1)
-    return "<details><summary>All options</summary>" + table(runs, rows) + "</details>";
-  return rows.empty() ? "" : "<div><h3>Options that differ</h3>" + table(runs, rows) + "</div>";
+  if (runs.size() > 1) return table(runs, "Options that differ", rows);
+  return "<details><summary>All options</summary>" + table(runs, "", rows) + "</details>";
 }
 
 inline std::string traffic_table(const RunHistory& run) {
+  if (run.traffic.empty()) return "";
   double most = 1;
-  for (const auto& [key, t] : run.traffic) most = std::max(most, t.bytes);
+  for (const auto& [key, sent] : run.traffic) most = std::max(most, sent.at("bytes"));
   std::string rows;
-  for (const auto& [key, t] : run.traffic)
+  for (const auto& [key, sent] : run.traffic)
     rows += concat("<tr><td>", html(key.first), "<td>", html(key.second), "<td>",
-                   show(t.bytes / run.updates),
-                   "<td class='bar c0'><i style='width:", 100 * t.bytes / most, "%'></i><td>",
-                   show(t.carried_bytes / run.updates), "<td>", show(t.messages / run.updates));
+                   show(sent.at("bytes") / run.updates),
+                   "<td class='bar c0'><i style='width:", 100 * sent.at("bytes") / most,
+                   "%'></i><td>", show(sent.at("carried_bytes") / run.updates), "<td>",
+                   show(sent.at("messages") / run.updates));
   return "<h3>Communication of an update, all ranks</h3><div class=wide><table><tr><th>collective"
          "<th>level<th>bytes<th><th>between processes<th>messages" +
          rows + "</table></div>\n";
@@ -132,22 +112,15 @@ inline std::string time_chart(const RunHistory& run) {
 inline std::string overlaid_curves(const Runs& runs) {
   const bool several = runs.size() > 1;
   std::string out = "<h2>Training</h2><div class=grid>";
-  const auto chart = [&](const std::string& key, const char* title, std::string note, Scale scale) {
+  const auto chart = [&](const std::string& key, const char* title, const char* note, Scale scale) {
     std::vector<Line> lines;
-    bool any_valid = false;
     for (size_t i = 0; i < runs.size(); ++i) {
       const Curve train = runs[i].curve("train/" + key), valid = runs[i].curve("valid/" + key);
-      const bool has_valid = !valid.x.empty();
-      any_valid |= has_valid;
-      lines.push_back({train, i,
-                       !several    ? "training"
-                       : has_valid ? ""
-                                   : runs[i].name,
-                       has_valid ? kThin : kPlain});
-      if (has_valid)
-        lines.push_back({valid, several ? i : 1, several ? runs[i].name : "validation", kDots});
+      const bool both = !valid.x.empty();
+      const std::string name = several ? runs[i].name : "training";
+      lines.push_back({train, i, several && both ? "" : name, both ? kThin : kPlain});
+      if (both) lines.push_back({valid, several ? i : 1, several ? name : "validation", kDots});
     }
-    if (several && any_valid) note += note.empty() ? "dots: validation" : "; dots: validation";
     out += line_chart(title, note, lines, scale);
   };
   chart("loss", "Loss", "bits per target token", kLinear);
@@ -179,8 +152,8 @@ inline std::string run_section(const Runs& runs, size_t index) {
   std::vector<Line> dropped, rounds;
   for (const auto& [name, block] : run.blocks) {
     heat += heat_map(run, name, std::clamp<size_t>(kCells / experts, 4, 64));
-    dropped.push_back({block.dropped, dropped.size(), name});
-    rounds.push_back({block.rounds, rounds.size(), name});
+    dropped.push_back({run.curve(name + "/dropped"), dropped.size(), name});
+    rounds.push_back({run.curve(name + "/rounds"), rounds.size(), name});
   }
   if (!heat.empty())
     out += "<h3>Expert load: first choices of an expert, as a multiple of an equal share</h3>" +
@@ -199,10 +172,9 @@ inline std::string page(const Runs& runs) {  // 1..kMaxRuns
       "<!DOCTYPE html><html lang=en><head><meta charset=utf-8><meta name=viewport "
       "content='width=device-width,initial-scale=1'><title>",
       title, "</title><style>", kReportStyle, "</style></head><body>\n<h1>", title,
-      "</h1><p>Training report by Switchyard. Horizontal axes count updates; legends give last "
-      "values.</p>\n");
-  out += "<div class=tables><div><h3>Scores</h3>" + scores_table(runs) + "</div>" +
-         directions_table(runs) + options_table(runs) + "</div>" + overlaid_curves(runs);
+      "</h1><p>Training report by Switchyard. Horizontal axes count updates, dots are validations, "
+      "legends give last values.</p>\n<div class=tables>",
+      score_tables(runs), options_table(runs), "</div>", overlaid_curves(runs));
   for (size_t i = 0; i < runs.size(); ++i) out += run_section(runs, i);
   return out + "</body></html>\n";
 }

@@ -1,6 +1,6 @@
 // What a run folder says about its run, for apps/report: log.jsonl (keys in docs/formats.md) as curves over
 // updates and sums over the run, config.toml, scores.txt. A run may have been killed or still go on: lines
-// that cannot be read are counted, numbers that are null become gaps.
+// that cannot be read are counted, what is no number is left out.
 #pragma once
 #include <cmath>
 #include <cstring>
@@ -22,16 +22,15 @@ namespace switchyard {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 struct Curve {
-  std::vector<double> x, y;  // x = update, rising; y is NaN where the log has no finite number
+  std::vector<double> x, y;  // x = update, rising
 
-  void add(double update, double value) {
-    if (!(update >= (x.empty() ? 0 : x.back()))) return;
-    x.push_back(update), y.push_back(std::isfinite(value) ? value : kNaN);
+  void add(double update, double value) {  // what is no finite number is left out
+    if (!std::isfinite(value) || !(update >= (x.empty() ? 0 : x.back()))) return;
+    x.push_back(update), y.push_back(value);
   }
 };
 
-struct BlockHistory {
-  Curve dropped, rounds;  // % of choices over capacity; rounds per token
+struct ExpertLoad {
   std::vector<double> updates;
   std::vector<std::vector<double>> choices;  // [updates][experts] first choices
 };
@@ -44,21 +43,21 @@ struct BlockOrder {
   }
 };
 
-struct Traffic {
-  double messages = 0, bytes = 0, carried_bytes = 0;
-};
-
 class RunHistory {
  public:
   using json = nlohmann::json;
 
-  std::string name;                     // the folder's last part
-  std::map<std::string, Curve> curves;  // "train/loss", "valid/ppl", "train/ms/compute", ...
-  std::map<std::string, BlockHistory, BlockOrder> blocks;          // "decoder/1/moe"
-  std::map<std::pair<std::string, std::string>, Traffic> traffic;  // by (collective, level)
-  std::map<std::string, std::string> config;
-  std::map<std::string, std::map<std::string, double>> scores;  // of "en-fr", "mean": "BLEU", ...
-  double updates = 0, tokens = 0, seconds = 0, peak_mib = kNaN;
+  template <class T>
+  using Named = std::map<std::string, T>;
+
+  std::string name;  // the folder's last part
+  Named<Curve>
+      curves;  // "train/loss", "valid/ppl", "train/ms/compute", "decoder/1/moe/rounds", ...
+  std::map<std::string, ExpertLoad, BlockOrder> blocks;                  // "decoder/1/moe"
+  std::map<std::pair<std::string, std::string>, Named<double>> traffic;  // by (collective, level)
+  Named<std::string> config;
+  Named<Named<double>> scores;  // of "en-fr" and "mean": "BLEU", ...; of "run": "tokens", ...
+  double updates = 0;
   int64_t unreadable = 0;  // lines of the log
 
   RunHistory() = default;
@@ -76,6 +75,7 @@ class RunHistory {
         ++unreadable;
       }
     user_check(!curves.empty(), file + " holds no record: the run has logged nothing yet");
+    summarize();
     read_config(folder + "/config.toml");
     read_scores(folder + "/scores.txt");
   }
@@ -89,7 +89,7 @@ class RunHistory {
 
  private:
   template <class T>
-  static T at(const std::map<std::string, T>& map, const std::string& key, T otherwise = {}) {
+  static T at(const Named<T>& map, const std::string& key, T otherwise = {}) {
     const auto found = map.find(key);
     return found == map.end() ? otherwise : found->second;
   }
@@ -110,53 +110,62 @@ class RunHistory {
     const double update = number(r.at("update"));
     const json nothing = json::object(), layers = r.value("layers", nothing);
     const json times = r.value("ms", nothing), sent = r.value("communication", nothing);
-    for (const std::string key :
-         {"loss", "nll_loss", "ppl", "gate_loss", "cmr_loss", "lr", "gnorm", "tokens_per_second"})
-      if (r.contains(key) && (key != "gate_loss" || !layers.empty()))  // a dense model has no gate
+    for (const std::string key : {"update", "loss", "nll_loss", "ppl", "gate_loss", "cmr_loss",
+                                  "lr", "gnorm", "tokens", "tokens_per_second", "peak_mib"})
+      if (r.contains(key) && (key != "gate_loss" || !layers.empty()))  // dense: no gate
         curves[kind + "/" + key].add(update, number(r[key]));
     updates = std::fmax(updates, update);
     if (kind != "train") return;
     for (const auto& [part, ms] : times.items()) curves["train/ms/" + part].add(update, number(ms));
-    const double count = number(r.value("tokens", json()));
-    const double speed = number(r.value("tokens_per_second", json()));
-    if (count > 0) tokens += count;
-    if (count > 0 && speed > 0) seconds += count / speed;
-    peak_mib = std::fmax(peak_mib, number(r.value("peak_mib", json())));
     for (const auto& [collective, levels] : sent.items())
-      for (const auto& [level, v] : levels.items()) {
-        Traffic& t = traffic[{collective, level}];
-        t.messages += v.value("messages", 0.0);
-        t.bytes += v.value("bytes", 0.0);
-        t.carried_bytes += v.value("carried_bytes", 0.0);
-      }
+      for (const auto& [level, counters] : levels.items())
+        for (const char* what : {"messages", "bytes", "carried_bytes"})
+          traffic[{collective, level}][what] += std::fmax(0, number(counters.value(what, json())));
     add_layers(update, layers);
   }
 
+  // What was dropped (%) and the rounds per token, of each block and of all ("train"); expert loads
   void add_layers(double update, const json& layers) {
-    double asked = 0, over = 0, rounds = 0, tokens = 0;  // of all blocks
+    Named<std::pair<double, double>> ratios;
     for (const auto& [path, first_choices] : layers.items()) {
       if (!path.ends_with("/first_choices")) continue;
-      const std::string block_name = path.substr(0, path.rfind('/'));
+      const std::string block = path.substr(0, path.rfind('/'));
       const auto of_block = [&](const char* what) {
-        return counts(layers.value(block_name + what, json::array()));
+        return counts(layers.value(block + what, json::array()));
       };
-      BlockHistory& block = blocks[block_name];
-      const double asked_here = sum(of_block("/asked")),
-                   over_here = sum(of_block("/over_capacity"));
-      asked += asked_here, over += over_here;
-      block.dropped.add(update, 100 * over_here / asked_here);
-      if (const auto r = of_block("/rounds"); r.size() == 2) {
-        block.rounds.add(update, r[0] / r[1]);
-        rounds += r[0], tokens += r[1];
+      const auto rounds = of_block("/rounds"), choices = counts(first_choices);
+      for (const std::string& of : {block, std::string("train")}) {
+        ratios[of + "/dropped"].first += 100 * sum(of_block("/over_capacity"));
+        ratios[of + "/dropped"].second += sum(of_block("/asked"));
+        if (rounds.size() != 2) continue;
+        ratios[of + "/rounds"].first += rounds[0];
+        ratios[of + "/rounds"].second += rounds[1];
       }
-      const std::vector<double> choices = counts(first_choices);
-      if (choices.empty() || (!block.choices.empty() && choices.size() != block.choices[0].size()))
+      ExpertLoad& load = blocks[block];
+      if (choices.empty() || (!load.choices.empty() && choices.size() != load.choices[0].size()))
         continue;
-      block.choices.push_back(choices);
-      block.updates.push_back(update);
+      load.choices.push_back(choices);
+      load.updates.push_back(update);
     }
-    if (asked > 0) curves["train/dropped"].add(update, 100 * over / asked);
-    if (tokens > 0) curves["train/rounds"].add(update, rounds / tokens);
+    for (const auto& [key, ratio] : ratios) curves[key].add(update, ratio.first / ratio.second);
+  }
+
+  // Numbers for the table of scores; where validation was best: "best loss", ...
+  void summarize() {
+    Named<double>& s = scores["run"];
+    const std::vector<double> loss = curve("valid/loss").y;
+    const auto best = size_t(std::ranges::min_element(loss) - loss.begin());
+    for (const std::string key : {"update", "loss", "nll_loss", "ppl"})
+      if (const Curve c = curve("valid/" + key); best < c.y.size()) s["best " + key] = c.y[best];
+    s["updates"] = updates;
+    const Curve tokens = curve("train/tokens"), speed = curve("train/tokens_per_second");
+    double seconds = 0;
+    for (size_t i = 0; i < std::min(tokens.y.size(), speed.y.size()); ++i)
+      if (speed.y[i] > 0) seconds += tokens.y[i] / speed.y[i];
+    s["tokens"] = sum(tokens.y);
+    s["tokens per second"] = s["tokens"] / seconds;
+    for (const double mib : curve("train/peak_mib").y)
+      s["peak MiB"] = std::fmax(s["peak MiB"], mib);
   }
 
   void read_config(const std::string& file) {

@@ -4,6 +4,7 @@
 #pragma once
 #include <algorithm>
 #include <iomanip>
+#include <set>
 
 #include "apps/common/run_history.h"
 
@@ -38,9 +39,10 @@ struct Axis {
   std::vector<double> ticks = {};
 
   void include(double v) { low = std::fmin(low, v), high = std::fmax(high, v); }
-  double at(double v) const {  // beyond the top it runs off; NaN stays NaN
+  double at(double v) const {  // beyond the top it runs off
+    v = std::max(v, low);
     const double share = log ? std::log(v / low) / std::log(high / low) : (v - low) / (high - low);
-    return from + (to - from) * std::clamp(share, 0.0, 2.0);
+    return from + (to - from) * std::min(share, 2.0);
   }
   void finish(bool wants_log) {
     if (!(high > low)) high = low + (low == 0 ? 1 : std::abs(low) / 10);
@@ -84,26 +86,18 @@ struct Line {
   Style style = kPlain;
 };
 
-// Of each stretch of records the lowest and the highest value, so that no spike is lost; a gap where none is
-// finite. kDots: every value by itself; kArea: filled down to the axis.
+// Of each stretch of records the lowest and the highest value, so that no spike is lost.
+// kDots: every value by itself; kArea: filled down to the axis.
 inline std::string path(const Curve& c, const Axis& x, const Axis& y, size_t points, Style style) {
   std::ostringstream out;
   out << std::fixed << std::setprecision(1);
   const size_t n = c.x.size(), stretch = (2 * n + points - 1) / points;
-  bool gap = true;
   for (size_t first = 0; first < n; first += stretch) {
-    size_t low = first, high = first;
-    for (size_t i = first; i < std::min(first + stretch, n); ++i) {
-      if (c.y[i] < c.y[low] || std::isnan(c.y[low])) low = i;
-      if (c.y[i] > c.y[high] || std::isnan(c.y[high])) high = i;
-    }
-    for (const size_t i : {std::min(low, high), std::max(low, high)}) {
-      const bool start = gap || style == kDots;
-      gap = !std::isfinite(y.at(c.y[i]));
-      if (!gap) out << (start ? "M" : "L") << x.at(c.x[i]) << "," << y.at(c.y[i]);
-      if (!gap && start) out << "h0";  // a point alone is a dot
-      if (low == high) break;
-    }
+    const auto begin = c.y.begin() + first, end = begin + std::min(stretch, n - first);
+    const auto [low, high] = std::minmax_element(begin, end);
+    for (const auto value : std::set{low, high})
+      out << (style == kDots || value == c.y.begin() ? "M" : "L") << x.at(c.x[value - c.y.begin()])
+          << "," << y.at(*value) << (style == kDots || n == 1 ? "h0" : "");
   }
   if (style == kArea && n > 0) out << "V" << y.from << "H" << x.at(c.x[0]) << "Z";
   return out.str();
@@ -137,11 +131,9 @@ inline std::string line_chart(const std::string& title, const std::string& note,
     if (style == kDots && curve.x.size() <= 40)
       paths += concat("<path class='curve dot ", color(i), "' d='",
                       path(curve, x, y, points, kDots), "'/>");
-    const auto last =
-        std::find_if(curve.y.rbegin(), curve.y.rend(), [](double v) { return !std::isnan(v); });
-    if (name.empty() || last == curve.y.rend()) continue;
+    if (name.empty() || curve.y.empty()) continue;
     key += concat("<li class='", color(i), "'><i></i>", html(name), " <small>",
-                  style == kArea ? "" : show(*last), "</small>");
+                  style == kArea ? "" : show(curve.y.back()), "</small>");
   }
   return figure(title, note, kHeight, lines[0].style == kArea ? paths + rules : rules + paths,
                 "<ul class=key>" + key + "</ul>");
