@@ -23,7 +23,7 @@ font:15px/1.45 system-ui,sans-serif}
 h1{font-size:25px;margin:0 0 2px;overflow-wrap:anywhere}
 h2{font-size:19px;margin:34px 0 10px;padding-top:14px;border-top:1px solid var(--line)}
 h3{font-size:15px;margin:22px 0 8px}
-p{margin:4px 0 10px;color:var(--soft);max-width:75ch}
+p{margin:4px 0 10px;color:var(--soft);max-width:90ch}
 .grid{display:grid;gap:22px 26px;
 grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr))}
 figure{margin:0;min-width:0;break-inside:avoid}figcaption{font-weight:600}
@@ -42,20 +42,20 @@ vertical-align:3px;background:var(--c)}
 .scale{gap:0;flex-wrap:nowrap;margin:0 0 12px;font-size:12px;color:var(--soft);break-after:avoid}
 .scale li{flex:0 1 62px}.scale i{display:block;width:100%;height:12px;border-radius:0;margin:0}
 .wide{overflow-x:auto}
-table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}
+table{border-spacing:0;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:4px 12px 4px 0;text-align:right;border-bottom:1px solid var(--line);max-width:60ch;
 white-space:nowrap;overflow:hidden;text-overflow:ellipsis}th{font-weight:600;color:var(--soft)}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--bg);
 max-width:46vw}
 td.best{font-weight:700;background:var(--best)}
-td.bar{width:130px}td.bar i{display:block;height:9px;background:var(--c)}
+td.bar{min-width:90px}td.bar i{display:block;height:9px;background:var(--c)}
 .tables{display:flex;flex-wrap:wrap;gap:0 48px;align-items:flex-start}.tables>*{max-width:100%}
 summary{cursor:pointer;color:var(--soft);margin:22px 0 8px}
-@media(max-width:500px){table{font-size:12.5px}th,td{padding-right:8px}th i{margin-right:4px}}
+@media(max-width:500px){table{font-size:12.5px}th,td{padding-right:8px}th i{margin-right:4px}th{white-space:normal}}
 @media print{@page{margin:12mm}body{max-width:none;padding:0;font-size:11px}
 .grid{grid-template-columns:1fr 1fr;gap:14px 24px}h2,h3{break-after:avoid}tr{break-inside:avoid}
 table,.key,small,figcaption span{font-size:10px}.wide{overflow:visible}
-th:first-child,td:first-child{position:static}
+th:first-child,td:first-child{position:static}th{white-space:normal}th,td{padding-right:8px}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 )";
 
