@@ -43,19 +43,21 @@ vertical-align:3px;background:var(--c)}
 .scale li{flex:0 1 62px}.scale i{display:block;width:100%;height:12px;border-radius:0;margin:0}
 .wide{overflow-x:auto}
 table{border-spacing:0;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:4px 12px 4px 0;text-align:right;border-bottom:1px solid var(--line);max-width:60ch;
+th,td{padding:4px 12px 4px 0;text-align:right;max-width:60ch;
 white-space:nowrap;overflow:hidden;text-overflow:ellipsis}th{font-weight:600;color:var(--soft)}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--bg);
 max-width:46vw}
-td.best{font-weight:700;background:var(--best)}
-td.bar{min-width:90px}td.bar i{display:block;height:9px;background:var(--c)}
+td{border-top:1px solid var(--line)}td.best{font-weight:700;background:var(--best)}
+td.bar{min-width:56px}td.bar i{display:block;height:9px;background:var(--c)}
 .tables{display:flex;flex-wrap:wrap;gap:0 48px;align-items:flex-start}.tables>*{max-width:100%}
 summary{cursor:pointer;color:var(--soft);margin:22px 0 8px}
-@media(max-width:500px){table{font-size:12.5px}th,td{padding-right:8px}th i{margin-right:4px}th{white-space:normal}}
+@media(max-width:500px){table{font-size:12.5px}th,td{padding-right:8px}th i{margin-right:4px}
+th{white-space:normal}}
 @media print{@page{margin:12mm}body{max-width:none;padding:0;font-size:11px}
 .grid{grid-template-columns:1fr 1fr;gap:14px 24px}h2,h3{break-after:avoid}tr{break-inside:avoid}
 table,.key,small,figcaption span{font-size:10px}.wide{overflow:visible}
-th:first-child,td:first-child{position:static}th{white-space:normal}th,td{padding-right:8px}
+th:first-child,td:first-child{position:static}th,td{padding-right:8px}
+th{white-space:normal;overflow-wrap:anywhere}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 )";
 

@@ -35,7 +35,8 @@ class RunFolder {
 
     if (resume) return;
     // What a run leaves behind; --overwrite removes these and nothing else.
-    for (const char* name : {"config.toml", "log.jsonl", "tb", "checkpoints", "report.html"}) {
+    for (const char* name :
+         {"config.toml", "log.jsonl", "tb", "checkpoints", "report.html", "scores.txt"}) {
       const auto item = std::filesystem::path(path) / name;
       user_check(
           overwrite || !exists(symlink_status(item)),
