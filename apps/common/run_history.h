@@ -10,7 +10,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <regex>
 #include <string>
 #include <vector>
 
@@ -179,13 +178,13 @@ class RunHistory {
 
   // The table of eval_hmoe: columns two blanks apart, aligned at the right; "mean" lacks one cell.
   void read_scores(const std::string& file) {
-    const std::regex gap(" {2,}");
     std::ifstream in(file);
     std::vector<std::string> titles;
     for (std::string line; std::getline(in, line);) {
-      const std::vector<std::string> cells{
-          std::sregex_token_iterator(line.begin(), line.end(), gap, -1), {}};
-      if (cells[0] == "direction") titles = cells;
+      std::vector<std::string> cells;
+      for (size_t at = 0, end; at < line.size(); at = line.find_first_not_of(' ', end))
+        cells.push_back(line.substr(at, (end = line.find("  ", at)) - at));
+      if (!cells.empty() && cells[0] == "direction") titles = cells;
       else if (cells.size() > 1 && cells.size() + 1 >= titles.size())
         for (size_t i = 1; i < std::min(cells.size(), titles.size()); ++i)
           scores[cells[0]][titles[titles.size() - i]] = std::atof(cells[cells.size() - i].c_str());
