@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 SANITIZE ?=
 BUILD ?= build$(if $(SANITIZE),-sanitize-$(SANITIZE))
 
-.PHONY: all build deps demo test bench loc format clean help
+.PHONY: all build deps demo test compare-hmoe bench loc format clean help
 
 all: build
 
@@ -26,6 +26,9 @@ test: build ## build and run all tests; SANITIZE=1 or SANITIZE=thread for a sani
 bench: build ## kernel benchmarks
 	@cmake --build $(BUILD) -j $(JOBS) --target kernels && $(BUILD)/kernels
 
+compare-hmoe: build ## dense, Switch, top-2, EOM, CMR and HMoE on one set (an hour; QUICK=1: minutes; DATA=)
+	@tools/compare_hmoe.sh
+
 loc: ## lines of code by folder: non-blank, not only comment; without tests, bench, tools
 	@tools/loc.sh
 
@@ -33,7 +36,7 @@ format: ## clang-format all sources in place
 	@git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format -i
 
 clean: ## remove build folders and programs
-	rm -rf build build-sanitize-* $(addprefix apps/,train_hmoe eval_hmoe prepare inspect report translate)
+	rm -rf build build-sanitize-* $(addprefix apps/,train_hmoe eval_hmoe prepare inspect translate score report)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

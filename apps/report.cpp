@@ -1,4 +1,4 @@
-// apps/report: one HTML page about runs, from their log.jsonl, config.toml and scores.txt; several runs are
+// apps/report: one HTML page about runs, from their log.jsonl, config.toml and test scores; several runs are
 // overlaid and compared.
 //   apps/report RUN_DIR [RUN_DIR ...] [--output FILE]
 #include <iostream>

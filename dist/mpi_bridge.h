@@ -6,6 +6,9 @@
 #define OMPI_SKIP_MPICXX 1  // the C interface only
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include <cstdint>
 #include <limits>
@@ -20,7 +23,11 @@ class MpiBridge {
  public:
   MpiBridge() = default;  // one process, without MPI
   ~MpiBridge() {
-    if (started_) MPI_Finalize();
+    if (!started_) return;
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_do_leak_check();  // while the modules that tools/lsan.supp names are still loaded
+#endif
+    MPI_Finalize();
   }
   void start();                       // MPI, if mpirun, srun, ... started this process
   [[noreturn]] void abort(int code);  // ends all processes

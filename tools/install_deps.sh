@@ -10,6 +10,7 @@ packages=(
   libicu-dev                                      # Unicode classes: BLEU, cleaning
   libxxhash-dev nlohmann-json3-dev libcli11-dev   # hashes, JSON, flags
   libgtest-dev libbenchmark-dev                   # tests, bench
+  jq                                              # tools/compare_hmoe.sh
 )
 missing=()
 for p in "${packages[@]}"; do

@@ -4,7 +4,7 @@
 # What follows goes to apps/train_hmoe. A second call goes on where the first one stopped.
 # Environment:
 #   DATA        a corpus of apps/prepare, or a folder of aligned raw text (train.en-fr.en, train.en-fr.fr, valid..., test...,
-#               plain or .gz .zst); default: this machine's message catalogues
+#               plain or .gz .zst); default: this machine's message catalogues   (tools/corpus.sh)
 #   MAX_UPDATE  updates (of the preset)       RANKS  ranks (4)      PROCESSES  MPI processes (2; under Slurm its tasks)
 #   PRESET      size of the model: m4 and m15 as the original; default: those from 32 CPUs on, else demo
 #   VOCAB_SIZE  pieces (8000)
@@ -26,19 +26,8 @@ preset=${PRESET:-$( ((cpus >= 32)) && echo $preset || echo demo)}
 ranks=${RANKS:-${SLURM_NTASKS:-4}}
 if [[ -n ${SLURM_JOB_ID:-} ]]; then run=(srun --mpi=pmix); else run=(mpirun -np "${PROCESSES:-2}" --oversubscribe --bind-to none); fi
 
-corpus=${DATA:-$save/corpus.h5}
-if [[ -d $corpus || ! -e $corpus ]]; then
-  input=(--gettext)
-  if [[ -d ${DATA:-} ]]; then
-    pairs=$(ls "$DATA" | sed -nE 's/^train\.([^.]+-[^.]+)\..*/\1/p' | sort -u | paste -sd,)
-    [[ -n $pairs ]] || { echo "$DATA: no train.<a>-<b>.<lang> files" >&2; exit 2; }
-    input=(--train-prefix "$DATA/train" --valid-prefix "$DATA/valid" --test-prefix "$DATA/test" --lang-pairs "$pairs")
-    langs=$(tr ',-' '\n\n' <<<"$pairs" | sort -u | paste -sd,)
-  fi
-  corpus=$save/corpus.h5
-  mkdir -p "$save"
-  [[ -s $corpus ]] || apps/prepare translation "${input[@]}" --langs "$langs" --vocab-size "${VOCAB_SIZE:-8000}" --output "$corpus"
-fi
+source tools/corpus.sh
+prepare_corpus "$save" "$langs" --vocab-size "${VOCAB_SIZE:-8000}"
 
 if ((!eval_only)); then
   options=(--preset "$preset" --ranks "$ranks" --data "$corpus" --moe-type "$type" --moe-expert-count "$experts" --hmoe-layer "$strata")

@@ -1,38 +1,15 @@
-// Rules, n-grams, tokenisers, scores and signatures of specs/bleu.md.
+// Tokenisers, score and signature.
 #include "apps/common/bleu.h"
 
-#include <unicode/locid.h>
+#include <sentencepiece_processor.h>
 
 #include <cmath>
+#include <map>
 
 #include "apps/common/text_table.h"
+#include "data/text_files.h"
 
 namespace switchyard {
-
-Rule::Rule(const std::string& regex, const char* with) : replacement(with, "UTF-8") {
-  UErrorCode status = U_ZERO_ERROR;
-  UParseError where;
-  pattern.reset(icu::RegexPattern::compile(regex.c_str(), where, status));
-  check(U_SUCCESS(status), concat("rule ", regex, ": ", u_errorName(status)));
-}
-
-std::string rewrite(const std::string& line, const Rules& rules, bool lower_case) {
-  auto text = icu::UnicodeString::fromUTF8(line);
-  std::string out;
-  if (!valid_utf8(line))
-    throw UserError("text to score must be UTF-8, got '" + text.toUTF8String(out) + "'");
-  if (lower_case) text.toLower(icu::Locale::getRoot());  // no Turkish or Lithuanian special rules
-  for (const Rule& rule : rules) {
-    UErrorCode status = U_ZERO_ERROR;
-    const std::unique_ptr<icu::RegexMatcher> matcher(rule.pattern->matcher(text, status));
-    check(U_SUCCESS(status), u_errorName(status));
-    const icu::UnicodeString replaced = matcher->replaceAll(rule.replacement, status);
-    check(U_SUCCESS(status), u_errorName(status));
-    text = replaced;
-  }
-  return text.toUTF8String(out);
-}
-
 namespace {
 
 // Each tokeniser is a list of these. Pair rules consume both characters.
@@ -66,142 +43,66 @@ const std::vector<const Rules*>& tokenizer_rules(const std::string& name) {
       {"zh", {&chinese, &punctuation, &join}},
       {"char", {&characters}},
       {"none", {}}};
-  user_check(tokenizers.contains(name),
-             concat("BLEU tokenizer '", name, "' is not one of 13a, intl, zh, char, none"));
+  user_check(
+      tokenizers.contains(name),
+      concat("BLEU tokenizer '", name,
+             "' is not one of 13a, intl, zh, char, none, spm-<name> (with a model of yours)"));
   return tokenizers.at(name);
 }
 
-// N-grams of one order, of a segment or summed over a corpus.
-struct OrderTotals {
-  double hypothesis = 0, reference = 0, match = 0;
-};
-using NgramTotals = std::vector<OrderTotals>;  // orders 1, 2, ...
-
-// Words that lie in one line with one space between them; so do n-grams of them. Sorted n-grams are a
-// multiset.
-using Words = std::vector<std::string_view>;
-
-Words ngrams(const Words& words, size_t n) {
-  Words all;
-  for (size_t i = 0; i + n <= words.size(); ++i)
-    all.emplace_back(words[i].begin(), words[i + n - 1].end());
-  std::ranges::sort(all);
-  return all;
-}
-
-// All lines tokenised. match: sum over hypothesis n-grams of min(count there, largest count in any
-// reference); reference: n-grams of the one nearest in length, the shorter on a tie.
-NgramTotals count_matches(std::string hypothesis, Lines references, size_t orders) {
-  static const Rules one_space = {{"[" + kSpaces + "]+", " "}};
-  const auto split = [](std::string& line) {
-    line = rewrite(line, one_space);
-    return split_words(line);
-  };
-  const Words words = split(hypothesis);
-  std::vector<Words> others;
-  for (std::string& reference : references) others.push_back(split(reference));
-  const Words& nearest = *std::ranges::min_element(others, {}, [&](const Words& other) {
-    return std::pair(std::abs(std::ssize(other) - std::ssize(words)), other.size());
-  });
-  NgramTotals totals;
-  for (size_t n = 1; n <= orders; ++n) {
-    const Words mine = ngrams(words, n);
-    Words most, shared;
-    for (const Words& other : others) {
-      Words larger;  // of multisets: the union has the larger count, the intersection the smaller
-      std::ranges::set_union(most, ngrams(other, n), std::back_inserter(larger));
-      most = std::move(larger);
-    }
-    std::ranges::set_intersection(mine, most, std::back_inserter(shared));
-    totals.push_back(
-        {double(mine.size()), double(ngrams(nearest, n).size()), double(shared.size())});
-  }
-  return totals;
-}
-
-// Sum of counts(hypothesis, its references) over a corpus.
-template <class Counts>
-NgramTotals sum_segments(const Lines& hypotheses, const std::vector<Lines>& references,
-                         size_t orders, const Counts& counts) {
-  user_check(hypotheses.size() == references.size(),
-             concat("cannot score ", hypotheses.size(), " hypotheses with ", references.size(),
-                    " references"));
-  NgramTotals sum(orders);
-  for (size_t i = 0; i < hypotheses.size(); ++i) {
-    check(!references[i].empty(), "a segment to score has no reference");
-    const NgramTotals more = counts(hypotheses[i], references[i]);
-    for (size_t n = 0; n < orders; ++n) {
-      sum[n].hypothesis += more[n].hypothesis;
-      sum[n].reference += more[n].reference;
-      sum[n].match += more[n].match;
-    }
-  }
-  return sum;
-}
+bool uses_pieces(const BleuOptions& options) { return options.tokenizer.starts_with("spm-"); }
 
 double smoothing_value(const BleuOptions& options) {
   return options.smooth_value.value_or(options.smooth == "floor" ? 0.1 : 1.0);
 }
 
-double chrf_score(const NgramTotals& counts) {
-  constexpr double kBeta2 = 4;
-  double precision = 0, recall = 0, orders = 0;  // means over the orders that both sides have
-  for (const OrderTotals& order : counts) {
-    if (order.hypothesis == 0 || order.reference == 0) continue;
-    precision += order.match / order.hypothesis;
-    recall += order.match / order.reference;
-    orders += 1;
-  }
-  if (precision + recall == 0) return 0;
-  precision /= orders;
-  recall /= orders;
-  return 100 * (1 + kBeta2) * precision * recall / (kBeta2 * precision + recall);
-}
-
-NgramTotals chrf_counts(const std::string& hypothesis, const Lines& references,
-                        const ChrfOptions& options) {
-  static const Rules characters = {{"(?s).", "$0 "}};
-  // A word, a run of S, loses one ASCII punctuation mark P at its end, or else at its start: "(hi)" gives
-  // "(hi" and ")".
-  static const std::string S = "[^" + kSpaces + "]", P = R"([!-/:-@\[-`\{-~])";
-  static const Rules words = {
-      {"(?<!" + S + ")(?:(" + S + "+)(" + P + ")(?!" + S + ")|(" + P + ")(" + S + "+))",
-       "$1$3 $2$4"}};
-  const auto matches = [&](const std::string& reference, const Rules& rules, size_t orders) {
-    return count_matches(rewrite(hypothesis, rules, options.lower_case),
-                         {rewrite(reference, rules, options.lower_case)}, orders);
-  };
-  NgramTotals best;
-  double best_score = -1;
-  for (const std::string& reference : references) {  // the one with the highest score counts
-    NgramTotals counts = matches(reference, characters, 6);
-    for (const OrderTotals& order : matches(reference, words, options.word_order))
-      counts.push_back(order);
-    for (OrderTotals& order : counts)
-      if (order.reference == 0) order.hypothesis = 0;
-    const double score = chrf_score(counts);
-    if (score > best_score) best_score = score, best = counts;
-  }
-  return best;
-}
-
 }  // namespace
+
+void validate(const BleuOptions& options) {
+  const std::string &tokenizer = options.tokenizer, &smooth = options.smooth;
+  if (uses_pieces(options)) {
+    std::string name = tokenizer.substr(4);
+    user_check(!name.empty() && name.find_first_of("|: ") == name.npos,
+               concat("BLEU tokenizer '", tokenizer, "' has no name that a signature can hold"));
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+    user_check(name.find("flores") == name.npos,
+               concat("BLEU tokenizer '", tokenizer,
+                      "': scores named flores belong to the public models; take another name"));
+    user_check(bool(options.pieces), concat("BLEU tokenizer '", tokenizer, "' needs a model"));
+  } else {
+    tokenizer_rules(tokenizer);
+  }
+  user_check(smooth == "exp" || smooth == "floor" || smooth == "add-k" || smooth == "none",
+             concat("BLEU smoothing '", smooth, "' is not one of exp, floor, add-k, none"));
+}
+
+std::function<std::string(const std::string&)> sentencepiece_pieces(const std::string& model_file) {
+  const auto model = std::make_shared<sentencepiece::SentencePieceProcessor>();
+  user_check(model->LoadFromSerializedProto(read_file(model_file)).ok(),
+             model_file + " is not a SentencePiece model");
+  return [model](const std::string& line) {
+    Lines pieces;
+    check(model->Encode(line, &pieces).ok(), "SentencePiece cannot encode a line");
+    return join(pieces, " ");
+  };
+}
 
 std::string bleu_tokenize(const std::string& text, const BleuOptions& options) {
   static const Rules trim = {{"(?<![" + kSpaces + "])[" + kSpaces + R"(]+\z)", ""}};
   std::string line = rewrite(text, trim, options.lower_case);
+  if (uses_pieces(options)) return options.pieces(line);
   for (const Rules* rules : tokenizer_rules(options.tokenizer)) line = rewrite(line, *rules);
   return line;
 }
 
 BleuScore corpus_bleu(const Lines& hypotheses, const std::vector<Lines>& references,
                       const BleuOptions& options) {
+  validate(options);
   const std::string& smooth = options.smooth;
-  user_check(smooth == "exp" || smooth == "floor" || smooth == "add-k" || smooth == "none",
-             concat("BLEU smoothing '", smooth, "' is not one of exp, floor, add-k, none"));
-  const auto count = [&](const std::string& hypothesis, Lines of_segment) {
-    for (std::string& line : of_segment) line = bleu_tokenize(line, options);
-    return count_matches(bleu_tokenize(hypothesis, options), of_segment, 4);
+  const auto count = [&](const std::string& hypothesis, const Lines& of_segment) {
+    Lines lines = {bleu_tokenize(hypothesis, options)};
+    for (const std::string& line : of_segment) lines.push_back(bleu_tokenize(line, options));
+    return count_matches(lines, 4, Unit::Word);
   };
   const NgramTotals counts = sum_segments(hypotheses, references, 4, count);
   BleuScore out;
@@ -235,41 +136,26 @@ BleuScore corpus_bleu(const Lines& hypotheses, const std::vector<Lines>& referen
   return out;
 }
 
-std::string BleuScore::text(const std::string& signature) const {
+std::string BleuScore::text(const std::string& signature, int width) const {
   const double ratio = ref_len == 0 ? 0 : double(hyp_len) / double(ref_len);
   std::string each;
   for (double precision : precisions) each += (each.empty() ? "" : "/") + fixed(precision, 1);
-  return concat("BLEU", signature.empty() ? "" : "|", signature, " = ", fixed(score, 2), " ", each,
-                " (BP = ", fixed(brevity_penalty, 3), " ratio = ", fixed(ratio, 3),
+  return concat("BLEU", signature.empty() ? "" : "|", signature, " = ", fixed(score, width), " ",
+                each, " (BP = ", fixed(brevity_penalty, 3), " ratio = ", fixed(ratio, 3),
                 " hyp_len = ", hyp_len, " ref_len = ", ref_len, ")");
 }
 
-std::string bleu_signature(const BleuOptions& options) {
+std::string bleu_signature(const BleuOptions& options, const std::string& references,
+                           bool short_names) {
   const bool valued = options.smooth == "floor" || options.smooth == "add-k";
-  return concat("nrefs:1|case:", options.lower_case ? "lc" : "mixed",
-                "|eff:", options.effective_order ? "yes" : "no", "|tok:", options.tokenizer,
-                "|smooth:", options.smooth,
-                valued ? "[" + fixed(smoothing_value(options), 2) + "]" : "",
-                "|version:switchyard-" SWITCHYARD_VERSION);
-}
-
-double corpus_chrf(const Lines& hypotheses, const std::vector<Lines>& references,
-                   const ChrfOptions& options) {
-  const auto count = [&](const std::string& hypothesis, const Lines& of_segment) {
-    return chrf_counts(hypothesis, of_segment, options);
-  };
-  return chrf_score(sum_segments(hypotheses, references, 6 + options.word_order, count));
-}
-
-std::string chrf_signature(const ChrfOptions& options) {
-  return concat("nrefs:1|case:", options.lower_case ? "lc" : "mixed",
-                "|eff:yes|nc:6|nw:", options.word_order,
-                "|space:no|version:switchyard-" SWITCHYARD_VERSION);
-}
-
-std::string chrf_text(double score, const ChrfOptions& options, const std::string& signature) {
-  return concat("chrF2", std::string(options.word_order, '+'), signature.empty() ? "" : "|",
-                signature, " = ", fixed(score, 2));
+  return signature(
+      references,
+      {{"case", "c", options.lower_case ? "lc" : "mixed"},
+       {"eff", "e", options.effective_order ? "yes" : "no"},
+       {"tok", "tok", options.tokenizer},
+       {"smooth", "s",
+        options.smooth + (valued ? "[" + fixed(smoothing_value(options), 2) + "]" : "")}},
+      short_names);
 }
 
 }  // namespace switchyard

@@ -32,6 +32,8 @@ std::string help_text(const OptionList& list, const std::string& app, const std:
   CLI::App cli(about, app);
   cli.set_help_flag();  // it is one of ours
   cli.get_formatter()->column_width(38);
+  if (list.rest)
+    cli.add_option(list.rest->names[0], CLI::callback_t(), list.rest->help)->option_text("...");
   for (const bool with_value : {true, false})
     for (const Option& option : list.options)
       if (bool(option.print) == with_value)
@@ -53,6 +55,12 @@ std::string version_text(const std::string& app) {
                 kBuiltWithCuda ? "yes\n" : "no\n");
 }
 
+// Is the word after an option its value? A flag's only when it is one, where it may be an argument.
+bool takes_value(const Option& option, const std::string& next, bool arguments) {
+  const bool flag = option.type == "0|1" && arguments;
+  return !next.starts_with("--") && (!flag || contains({"0", "1", "true", "false"}, next));
+}
+
 using Words = std::vector<std::pair<const Option*, std::string>>;  // options with their values
 
 // Splits `--name value`, `--name=value` and, where no value is needed, `--name`.
@@ -60,6 +68,10 @@ Words read_words(const OptionList& list, const std::vector<std::string>& args) {
   Words words;
   for (size_t i = 0; i < args.size(); ++i) {
     std::string word = args[i].substr(0, args[i].find('='));
+    if (list.rest && !args[i].starts_with("-")) {
+      list.rest->parse(args[i]);
+      continue;
+    }
     user_check(
         word.size() > 1 && word[0] == '-',
         concat("unexpected argument '", word, "': options are written --name value; see --help"));
@@ -67,7 +79,7 @@ Words read_words(const OptionList& list, const std::vector<std::string>& args) {
     std::string value;
     if (word.size() < args[i].size()) {
       value = args[i].substr(word.size() + 1);
-    } else if (i + 1 < args.size() && !args[i + 1].starts_with("--")) {
+    } else if (i + 1 < args.size() && takes_value(option, args[i + 1], bool(list.rest))) {
       value = args[++i];
     } else if (option.print && option.type != "0|1") {
       throw UserError(concat(word, " needs a value: ", word, " VALUE or ", word, "=VALUE"));
@@ -120,6 +132,7 @@ ParseResult parse_flags(const OptionList& list, const std::vector<std::string>& 
   all(version, "version", "print version and build");
   all(config, "config", "options from a config.toml");
   if (!presets.empty()) all(preset, "preset", "options to start from", preset_names);
+  all.rest = list.rest;
   all.options.insert(all.options.end(), list.options.begin(), list.options.end());
 
   const Words words = read_words(all, args);

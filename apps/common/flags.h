@@ -61,6 +61,7 @@ template <class T>
 std::string print_value(const T& value) {
   if constexpr (std::is_same_v<T, std::string>) return value;
   else if constexpr (std::is_arithmetic_v<T>) return nlohmann::json(value).dump();
+  else if constexpr (std::is_same_v<T, std::vector<std::string>>) return join(value, ",");
   else return value ? print_value(*value) : "none";
 }
 
@@ -71,16 +72,19 @@ std::string print_value(const T& value) {
 class OptionList {
  public:
   std::vector<Option> options;
+  std::optional<Option> rest = {};  // what words without an option are, if they may be
 
   void group(const std::string& title) { group_ = title; }
 
-  template <class T>  // int, int64_t, double, bool, std::string, std::optional of a number
+  // A list of texts takes one more value each time it is given.
+  template <
+      class T>  // int, int64_t, double, bool, std::string, std::optional of a number, list of texts
   void operator()(T& field, const std::string& names, const std::string& help,
                   const std::vector<std::string>& choices = {}) {  // empty = any
     Option option = {split_list(names), help, group_, "NUMBER", {}};
     if (std::is_same_v<T, bool>) option.type = "0|1";
     else if (std::is_integral_v<T>) option.type = "INTEGER";
-    else if (std::is_same_v<T, std::string>) option.type = "TEXT";
+    else if (std::is_same_v<T, std::string> || kIsList<T>) option.type = "TEXT";
     const std::string initial = flags::print_value(field);
     if (!choices.empty()) option.help += " {" + join(choices, ",") + "}";
     option.help += " [" + (initial.empty() ? "\"\"" : initial) + "]";
@@ -91,9 +95,16 @@ class OptionList {
       };
       require(choices.empty() || std::count(choices.begin(), choices.end(), text) > 0,
               "one of " + join(choices, ", "));
-      field = flags::parse_value<T>(text, require);
+      if constexpr (kIsList<T>) field.push_back(text);
+      else field = flags::parse_value<T>(text, require);
     };
     options.push_back(std::move(option));
+  }
+
+  // Words that are no option and no option's value; without this they are errors.
+  void arguments(std::vector<std::string>& field, const std::string& name,
+                 const std::string& help) {
+    rest = {{name}, help, group_, "", [&](const std::string& word) { field.push_back(word); }};
   }
 
   // An option of the reference that changes nothing here: accepted with a note.
@@ -107,6 +118,9 @@ class OptionList {
   }
 
  private:
+  template <class T>
+  static constexpr bool kIsList = std::is_same_v<T, std::vector<std::string>>;
+
   void known(const std::string& name, const std::string& help,
              std::function<void(const std::string&)> parse) {
     options.push_back({{name}, help, "Known but without effect", "", std::move(parse)});

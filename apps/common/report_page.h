@@ -48,19 +48,24 @@ inline std::string score_tables(const Runs& runs) {
                            score_row(runs, "its nll", "run", "best nll_loss", -1, 4) +
                            score_row(runs, "its perplexity", "run", "best ppl", -1, 2) +
                            score_row(runs, "at update", "run", "best update", 0) +
-                           score_row(runs, "BLEU, mean", "mean", "BLEU", 1, 2) +
-                           score_row(runs, "chrF2, mean", "mean", "chrF2", 1, 2) +
+                           score_row(runs, "test perplexity", "mean", "ppl", -1, 2) +
+                           score_row(runs, "test BLEU", "mean", "BLEU", 1, 2) +
+                           score_row(runs, "test chrF2", "mean", "chrF2", 1, 2) +
                            score_row(runs, "updates", "run", "updates", 0) +
                            score_row(runs, "target tokens", "run", "tokens", 0) +
                            score_row(runs, "tokens per second", "run", "tokens per second", 1) +
                            score_row(runs, "peak MiB of a rank", "run", "peak MiB", -1);
-  std::set<std::string> names;
-  for (const RunHistory& run : runs)
-    for (const auto& [name, scores] : run.scores)
-      if (name != "mean") names.insert(name);
-  std::string directions;
-  for (const std::string& name : names) directions += score_row(runs, name, name, "BLEU", 1, 2);
-  return table(runs, "Scores", rows) + table(runs, "BLEU by direction", directions);
+  std::map<std::string, std::string> of_part = {{"directions", ""}, {"groups", ""}};
+  for (auto& [part, part_rows] : of_part) {
+    std::set<std::string> names;
+    for (const RunHistory& run : runs)
+      for (const auto& [name, scores] : run.scores)
+        if (name.starts_with(part + "/")) names.insert(name);
+    for (const std::string& name : names)
+      part_rows += score_row(runs, name.substr(part.size() + 1), name, "BLEU", 1, 2);
+  }
+  return table(runs, "Scores", rows) + table(runs, "BLEU by direction", of_part["directions"]) +
+         table(runs, "BLEU by group", of_part["groups"]);
 }
 
 // With several runs the options that differ; with one run all of them, folded.

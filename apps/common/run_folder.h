@@ -35,8 +35,7 @@ class RunFolder {
 
     if (resume) return;
     // What a run leaves behind; --overwrite removes these and nothing else.
-    for (const char* name :
-         {"config.toml", "log.jsonl", "tb", "checkpoints", "report.html", "scores.txt"}) {
+    for (const char* name : {"config.toml", "log.jsonl", "tb", "checkpoints", "report.html"}) {
       const auto item = std::filesystem::path(path) / name;
       user_check(
           overwrite || !exists(symlink_status(item)),

@@ -1,5 +1,5 @@
 // What a run folder says about its run, for apps/report: log.jsonl (keys in docs/formats.md) as curves over
-// updates and sums over the run, config.toml, scores.txt. A run may have been killed or still go on: lines
+// updates and sums over the run, config.toml, test scores. A run may have been killed or still go on: lines
 // that cannot be read are counted, what is no number is left out.
 #pragma once
 #include <cmath>
@@ -55,7 +55,7 @@ class RunHistory {
   std::map<std::string, ExpertLoad, BlockOrder> blocks;                  // "decoder/1/moe"
   std::map<std::pair<std::string, std::string>, Named<double>> traffic;  // by (collective, level)
   Named<std::string> config;
-  Named<Named<double>> scores;  // of "en-fr" and "mean": "BLEU", ...; of "run": "tokens", ...
+  Named<Named<double>> scores;  // of "directions/en-fr", "groups/high", "mean", "run": "BLEU", ...
   double updates = 0;
   int64_t unreadable = 0;  // lines of the log
 
@@ -76,7 +76,7 @@ class RunHistory {
     user_check(!curves.empty(), file + " holds no record: the run has logged nothing yet");
     summarize();
     read_config(folder + "/config.toml");
-    read_scores(folder + "/scores.txt");
+    read_scores(folder + "/translations/test.scores.json");
   }
 
   // Empty and NaN where there is none
@@ -176,19 +176,20 @@ class RunHistory {
       }
   }
 
-  // The table of eval_hmoe: columns two blanks apart, aligned at the right; "mean" lacks one cell.
-  void read_scores(const std::string& file) {
+  // What eval_hmoe left with --results-path RUN_DIR/translations; none if there is no such file
+  void read_scores(const std::string& file) try {
     std::ifstream in(file);
-    std::vector<std::string> titles;
-    for (std::string line; std::getline(in, line);) {
-      std::vector<std::string> cells;
-      for (size_t at = 0, end; at < line.size(); at = line.find_first_not_of(' ', end))
-        cells.push_back(line.substr(at, (end = line.find("  ", at)) - at));
-      if (!cells.empty() && cells[0] == "direction") titles = cells;
-      else if (cells.size() > 1 && cells.size() + 1 >= titles.size())
-        for (size_t i = 1; i < std::min(cells.size(), titles.size()); ++i)
-          scores[cells[0]][titles[titles.size() - i]] = std::atof(cells[cells.size() - i].c_str());
-    }
+    if (!in) return;
+    const json all = json::parse(in);
+    const auto add = [&](const std::string& row, const json& numbers) {
+      for (const auto& [column, v] : numbers.items())
+        if (v.is_number()) scores[row][column] = v;
+    };
+    for (const std::string part : {"directions", "groups"})
+      for (const auto& [key, numbers] : all.at(part).items()) add(part + "/" + key, numbers);
+    add("mean", all.at("mean"));
+  } catch (const json::exception& error) {
+    throw UserError(concat(file, " cannot be read: ", error.what()));
   }
 };
 

@@ -1,7 +1,7 @@
 // Translating a test set and scoring it: beam search over batches dealt to ranks, BLEU and chrF of a
 // direction beside those of copying the source.
 #pragma once
-#include "apps/common/bleu.h"
+#include "apps/common/scoring.h"
 #include "apps/common/translation_task.h"
 #include "nn/generate.h"
 
@@ -45,14 +45,16 @@ inline std::string piece_line(std::span<const int32_t> pieces, bool reference) {
 }
 
 struct DirectionScores {
-  std::map<std::string, double> scores;  // "BLEU", "chrF2"; "copy BLEU", ...: of the source itself
-  std::map<std::string, std::string> lines;  // "sacrebleu", "chrf", "bleu-pieces": with signatures
-  std::map<std::string, Lines> texts;        // "src", "ref", "hyp"
+  // "BLEU", "chrF2", "chrF2++", "piece BLEU", and "copy BLEU", ...: of the source itself; in this order
+  std::vector<std::pair<std::string, double>> scores;
+  std::map<std::string, std::string>
+      lines;  // "sacrebleu", "chrf", "chrf++", "bleu-pieces": with signatures
+  std::map<std::string, std::string> signatures;  // of BLEU, chrF2, chrF2++
+  std::map<std::string, Lines> texts;             // "src", "ref", "hyp"
 };
-// tokenizer: of BLEU ("13a", "zh", ...).
 inline DirectionScores score_direction(const TranslationSource& source, Split split,
                                        int32_t direction, const Translations& translations,
-                                       const std::string& tokenizer) {
+                                       const ScoringOptions& options) {
   DirectionScores s;
   auto &hyp = s.texts["hyp"], &ref = s.texts["ref"], &src = s.texts["src"];
   Lines pieces;
@@ -67,16 +69,20 @@ inline DirectionScores score_direction(const TranslationSource& source, Split sp
     pieces.push_back(piece_line(translation, false));
     piece_references.push_back({piece_line(to[id], true)});
   }
-  const BleuOptions bleu{.tokenizer = tokenizer}, plain{.tokenizer = "none", .smooth = "none"};
-  const ChrfOptions chrf;
-  const BleuScore score = corpus_bleu(hyp, references, bleu);
-  s.scores = {{"BLEU", score.score},
-              {"chrF2", corpus_chrf(hyp, references, chrf)},
-              {"copy BLEU", corpus_bleu(src, references, bleu).score},
-              {"copy chrF2", corpus_chrf(src, references, chrf)}};
-  s.lines = {{"sacrebleu", score.text(bleu_signature(bleu))},
-             {"chrf", chrf_text(s.scores["chrF2"], chrf, chrf_signature(chrf))},
-             {"bleu-pieces", "piece " + corpus_bleu(pieces, piece_references, plain).text()}};
+  for (const std::string& metric : kMetrics) {
+    const MetricScore score = score_lines(metric, hyp, references, options);
+    s.scores.emplace_back(score.name, score.value);
+    s.signatures[score.name] = score.signature;
+    s.lines[metric == "bleu" ? "sacrebleu" : metric] = score.text;
+  }
+  const BleuOptions plain{.tokenizer = "none", .smooth = "none"};
+  const BleuScore of_pieces = corpus_bleu(pieces, piece_references, plain);
+  s.scores.emplace_back("piece BLEU", of_pieces.score);
+  s.lines["bleu-pieces"] = "piece " + of_pieces.text("", options.width);
+  for (const std::string metric : {"bleu", "chrf"}) {
+    const MetricScore copied = score_lines(metric, src, references, options);
+    s.scores.emplace_back("copy " + copied.name, copied.value);
+  }
   return s;
 }
 

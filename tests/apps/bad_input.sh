@@ -2,15 +2,6 @@
 # Every user mistake: one clear line that names its cause, exit code 2, no hang of any process.
 source "$(dirname "$0")/lib.sh" "$1"
 tiny=(--preset tiny --max-update 2 --ranks 2 --save-dir)
-
-refused() { # refused PATTERN COMMAND...: exit code 2 within 30 s, and a line that matches
-  local pattern=$1 out code; shift
-  out=$(timeout 30 "$@" 2>&1 >/dev/null </dev/null); code=$?
-  if [[ $code -ne 2 ]]; then fail "exit code $code instead of 2: $*"; echo "$out" | tail -n 3
-  elif ! grep -qiE -- "$pattern" <<<"$out"; then fail "no line like /$pattern/: $*"; echo "$out" | tail -n 3
-  elif [[ $1 != mpirun && $(grep -vc "^prepare: .*\(pairs from\|training\)" <<<"$out") -gt 1 ]]; then fail "more than one line: $*"; echo "$out" | head -n 6
-  else pass; fi
-}
 t=$apps/train_hmoe
 # flags
 refused 'max-updat.*max-update' "$t" --max-updat 3

@@ -16,4 +16,12 @@ digest() { "$apps/inspect" --digest "$1" | tail -n 1; }
 losses() { # every loss of a run's log, all digits
   grep -o '"\(loss\|nll_loss\|gnorm\)":[^,}]*' "$1/log.jsonl" | tr '\n' ' '
 }
+refused() { # refused PATTERN COMMAND...: exit code 2 within 30 s, and a line that matches
+  local pattern=$1 out code; shift
+  out=$(timeout 30 "$@" 2>&1 >/dev/null </dev/null); code=$?
+  if [[ $code -ne 2 ]]; then fail "exit code $code instead of 2: $*"; echo "$out" | tail -n 3
+  elif ! grep -qiE -- "$pattern" <<<"$out"; then fail "no line like /$pattern/: $*"; echo "$out" | tail -n 3
+  elif [[ $1 != mpirun && $(grep -vc "^prepare: .*\(pairs from\|training\)" <<<"$out") -gt 1 ]]; then fail "more than one line: $*"; echo "$out" | head -n 6
+  else pass; fi
+}
 finish() { echo "$passed passed, $failures failed"; [[ $failures -eq 0 ]]; exit $?; }

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "apps/common/bleu.h"
+#include "apps/common/chrf.h"
 #include "apps/common/translation_eval.h"
 #include "data/text_files.h"
 #include "tensor/check.h"
@@ -205,6 +206,27 @@ TEST(Bleu, LinesAndSignatures) {
             "nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no|version:switchyard-0.1");
   EXPECT_EQ(chrf_text(66.8139, {.word_order = 2}), "chrF2++ = 66.81");
   EXPECT_EQ(chrf_text(66.8139, {}, "s:1"), "chrF2|s:1 = 66.81");
+}
+
+TEST(Bleu, ShortAndVaryingSignatures) {
+  BleuOptions options{.lower_case = true, .smooth = "floor", .smooth_value = 0.5};
+  EXPECT_EQ(bleu_signature(options, "2", true),
+            "#:2|c:lc|e:no|tok:13a|s:floor[0.50]|v:switchyard-0.1");
+  const ChrfOptions chrf{.word_order = 2, .keep_white_space = true, .epsilon_smoothing = true};
+  EXPECT_EQ(chrf_signature(chrf, "var", true),
+            "#:var|c:mixed|e:no|nc:6|nw:2|s:yes|v:switchyard-0.1");
+  EXPECT_EQ(count_references({{"a"}, {"b"}}), "1");
+  EXPECT_EQ(count_references({{"a", ""}, {"b", "c"}}), "2");
+  EXPECT_EQ(count_references({{"a", "b"}, {"c"}}), "var");
+  EXPECT_EQ(BleuScore{.score = 12.3456789}.text("", 5).substr(0, 17), "BLEU = 12.34568 0");
+  EXPECT_EQ(chrf_text(66.8139, {}, "", 0), "chrF2 = 67");
+}
+
+// A reference that a segment lacks is skipped, an empty one has length 0.
+TEST(Bleu, MissingAndEmptyReferences) {
+  const Lines hyps = {"a b c d", "e f g"};
+  EXPECT_EQ(corpus_bleu(hyps, {{"a b c d e"}, {"e f g", ""}}, {}).ref_len, 8);
+  EXPECT_EQ(corpus_bleu({"", "e f g"}, {{"a b c d e", ""}, {"e f g"}}, {}).ref_len, 3);
 }
 
 TEST(Bleu, TokenizersBeyondTheFixture) {

@@ -130,21 +130,23 @@ TEST(Report, ComparesRuns) {
   EXPECT_EQ(count(page, "<tr><td>seed<td>1<td>2<td>"), 1u);  // what differs
 }
 
-TEST(Report, ScoresBesideTheLog) {  // also with columns and rows that it does not know
+TEST(Report, ScoresBesideTheLog) {
   const Folder folder(train(10));
-  std::ofstream(folder.path / "scores.txt")
-      << "checkpoint x, split test\n"
-         "direction  sentences    loss     nll    ppl   BLEU  chrF2  chrF2++  copy BLEU\n"
-         "de-en            100  3.1000  2.9000   7.50  20.00  40.00    41.00       1.00\n"
-         "fr-en            100  3.1000  2.9000   7.50  23.00  44.50    45.00       1.00\n"
-         "mean                  3.1000  2.9000   7.50  21.50  42.25    43.00       1.00\n"
-         "de-en BLEU|nrefs:1|tok:13a = 20.00 50.1/30.0/20.0/9.0 (BP = 1.000)\n";
-  RunHistory run(folder.path.string());
-  EXPECT_EQ(run.score("mean", "BLEU"), 21.5);
+  fs::create_directory(folder.path / "translations");
+  const fs::path file = folder.path / "translations/test.scores.json";
+  std::ofstream(file)
+      << R"({"schema":1,"directions":{"de-en":{"BLEU":20.0,"ppl":7.5},"fr-en":{"BLEU":
+      23,"train_sentences":9}},"groups":{"high":{"BLEU":23.5,"directions":["fr-en"]}},"mean":{"BLEU":
+      21.5,"chrF2":42.25,"ppl":7.25}})";
+  const RunHistory run(folder.path.string());
   EXPECT_EQ(run.score("mean", "chrF2"), 42.25);
-  EXPECT_EQ(run.score("fr-en", "BLEU"), 23);
-  EXPECT_EQ(run.scores.size(), 4u);
-  EXPECT_EQ(count(report::page({run}), "<tr><td>fr-en<td>23.00"), 1u);
+  EXPECT_EQ(run.score("directions/fr-en", "BLEU"), 23);
+  const std::string page = report::page({run});
+  for (const char* row :
+       {"test BLEU<td>21.50", "test perplexity<td>7.25", ">fr-en<td>23.00", ">high<td>23.50"})
+    EXPECT_EQ(count(page, row), 1u) << row;
+  std::ofstream(file) << "{\"mean\":";
+  EXPECT_THROW(RunHistory(folder.path.string()), UserError);
 }
 
 TEST(Report, LongLogsOfLargeModelsStaySmall) {

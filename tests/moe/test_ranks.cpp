@@ -230,11 +230,15 @@ TEST(Hmoe, ReplicasStayEqual) {
 TEST(Hmoe, GradientCheck) {
   on_one_rank([](const dist::Comm& world) {
     std::vector<HmoeConfig> types = {config_of(4, 0), config_of(6, 3, "1,2,3"), config_of(4, 2),
-                                     config_of(4, 2)};
+                                     config_of(4, 2), config_of(4, 2),          config_of(4, 0)};
     types[0].gate.normalize_before_drop = true;
     types[2].gate.top1 = true;
     types[3].hmoe_layernorm = false;
     types[3].only_compute_current_layer_tokens = false;
+    types[4].moe_eom = 0.3;
+    types[4].moe_fom = 0.2;
+    types[5].moe_type = "eom-cmr";
+    types[5].cmr_gate_drop = 0.2;
     for (const HmoeConfig& c : types) {
       auto block = block_of(
           c, world, {.activation = &gelu, .activation_dropout = 0.1, .dtype = DType::F64}, 0.2);
@@ -247,7 +251,9 @@ TEST(Hmoe, GradientCheck) {
         ctx.recorder = &recorder;
         recorder.next = 0;
         const Var y = block->forward(x, {}, ctx);
-        return add(dot(y, dy), scale(ctx.losses.at(0).value, 0.7));
+        Var total = dot(y, dy);  // with the gate loss and, of CMR, the sum that its budget counts
+        for (const NamedLoss& l : ctx.losses) total = add(total, scale(l.value, 0.7));
+        return total;
       };
       const Var first = loss();
       recorder.replaying = true;
