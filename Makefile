@@ -36,7 +36,7 @@ format: ## clang-format all sources in place
 	@git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format -i
 
 clean: ## remove build folders and programs
-	rm -rf build build-sanitize-* $(addprefix apps/,train_hmoe eval_hmoe prepare inspect translate score)
+	rm -rf build build-sanitize-* $(addprefix apps/,train_hmoe eval_hmoe prepare inspect translate score report)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -24,28 +24,29 @@ train=(apps/train_hmoe --preset demo --ranks 4 "${data[@]}" --save-dir "$run" --
 mpirun -np 2 --oversubscribe --bind-to none "${train[@]}"
 
 title "3. Test set: translated with beam 5, beside copying the source"
-mpirun -np 2 --oversubscribe --bind-to none apps/eval_hmoe --path "$run" --ranks 2 --results-path "$dir/translations" |
+mpirun -np 2 --oversubscribe --bind-to none apps/eval_hmoe --path "$run" --ranks 2 --results-path "$run/translations" |
   tee "$dir/scores.txt"
 echo
 echo "The same with every source replaced by another sentence's (nll must rise: the model reads its source):"
 mpirun -np 2 --oversubscribe --bind-to none apps/eval_hmoe --path "$run" --ranks 2 --loss-only --shuffle-sources | tail -n 1
 
 title "4. A few sentences"
-for direction in $(ls "$dir"/translations/*.hyp | sed -E 's/.*test\.(.*)\.hyp/\1/' | head -n 4); do
+for direction in $(ls "$run"/translations/*.hyp | sed -E 's/.*test\.(.*)\.hyp/\1/' | head -n 4); do
   echo "-- $direction"
-  paste -d '\n' <(sed 's/^/  source     /' "$dir/translations/test.$direction.src") \
-    <(sed 's/^/  translated /' "$dir/translations/test.$direction.hyp") \
-    <(sed 's/^/  reference  /' "$dir/translations/test.$direction.ref") | head -n 9
+  paste -d '\n' <(sed 's/^/  source     /' "$run/translations/test.$direction.src") \
+    <(sed 's/^/  translated /' "$run/translations/test.$direction.hyp") \
+    <(sed 's/^/  reference  /' "$run/translations/test.$direction.ref") | head -n 9
 done
 
 title "Done"
 cat <<TXT
 checkpoint    $run/checkpoints/checkpoint_best   (h5ls -r $run/checkpoints/checkpoint_best/model.h5)
 logs          $run/log.jsonl, $run/tb            (tensorboard --logdir $run/tb)
-translations  $dir/translations
+translations  $run/translations
 
-Three things to try next:
+Four things to try next:
   echo "The file could not be opened." | apps/translate --path $run --source-lang en --target-lang fr
   apps/inspect $run                              # parameters, sizes, norms, experts by rank
+  apps/report $run                               # one HTML page: curves, expert load, time, scores
   apps/train_hmoe --ranks 4 ${data[*]} --preset demo --hmoe-layer 0 --save-dir $dir/vanilla   # MoE without strata
 TXT

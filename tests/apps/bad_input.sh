@@ -58,4 +58,11 @@ refused 'gone' "$apps/prepare" translation --train-prefix "$work/gone" --lang-pa
 refused '.' "$apps/prepare" translation --gettext "$work/file" --output "$work/c.h5"
 printf 'zwei drei\n' >>"$work/train.en-xx.xx"
 refused 'vocab' "$apps/prepare" translation --train-prefix "$work/train" --lang-pairs en-xx --output "$work/c.h5" --vocab-size 32000
+# reports
+refused 'run folder' "$apps/report"
+refused 'none' "$apps/report" "$work/none"
+refused 'log.jsonl' "$apps/report" "$work/file"
+: >"$work/file/log.jsonl"; refused 'holds no record' "$apps/report" "$work/file"
+refused 'none/page.html.*cannot be written' "$apps/report" "$work/run" --output "$work/none/page.html"
+refused 'outputs.*output' "$apps/report" "$work/run" --outputs x
 finish
