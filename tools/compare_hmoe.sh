@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 LC_ALL=C
 dir=${COMPARE_DIR:-runs/compare-hmoe} updates=${MAX_UPDATE:-400} seeds=(${SEEDS:-1 2}) size=(--preset demo) eval=() report=${REPORT:-docs/hmoe_results.md}
 if [[ -n ${QUICK:-} ]]; then
-  dir=$dir-quick updates=${MAX_UPDATE:-20} size=(--preset tiny) eval=(--max-sentences 8) report=${REPORT:-$dir-quick/hmoe_results.md}
+  dir=$dir-quick updates=${MAX_UPDATE:-20} seeds=(${SEEDS:-1}) size=(--preset tiny) eval=(--max-sentences 8)
+  report=${REPORT:-$dir/hmoe_results.md}
 fi
 declare -A options=(
   [dense]="--moe-type dense --hmoe-layer 0"
