@@ -95,7 +95,10 @@ AllocatorStats allocator_stats() {
 void release_cached() {
   const std::lock_guard lock(own_allocator()->mutex);
   own_allocator()->release_cached();
+#if !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)  // there malloc is not the C library's
   malloc_trim(0);
+#endif
 }
 void reset_peak() {
   const std::lock_guard lock(own_allocator()->mutex);
