@@ -31,11 +31,11 @@ echo "The same with every source replaced by another sentence's (nll must rise: 
 mpirun -np 2 --oversubscribe --bind-to none apps/eval_hmoe --path "$run" --ranks 2 --loss-only --shuffle-sources | tail -n 1
 
 title "4. A few sentences"
-for direction in $(ls "$run"/translations/*.hyp | sed -E 's/.*test\.(.*)\.hyp/\1/' | head -n 4); do
+for direction in $(ls "$run"/translations/*.hyp | sed -E 's/.*test\.(.*)\.hyp/\1/;4q'); do
   echo "-- $direction"
-  paste -d '\n' <(sed 's/^/  source     /' "$run/translations/test.$direction.src") \
-    <(sed 's/^/  translated /' "$run/translations/test.$direction.hyp") \
-    <(sed 's/^/  reference  /' "$run/translations/test.$direction.ref") | head -n 9
+  paste -d '\n' <(sed 's/^/  source     /;3q' "$run/translations/test.$direction.src") \
+    <(sed 's/^/  translated /;3q' "$run/translations/test.$direction.hyp") \
+    <(sed 's/^/  reference  /;3q' "$run/translations/test.$direction.ref")
 done
 
 title "Done"

@@ -12,7 +12,7 @@ set -euo pipefail
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 if [[ $# -lt 1 || $1 == -* ]]; then
-  sed -n 's/^# \{0,1\}//p' tools/run_hmoe.sh | head -n 14 >&2
+  sed -n '1,14s/^# \{0,1\}//p' tools/run_hmoe.sh >&2
   exit 2
 fi
 save=$1 type=${2:-base} experts=${3:-$experts} strata=${4:-$strata}
