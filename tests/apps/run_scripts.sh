@@ -4,6 +4,7 @@
 source "$(dirname "$0")/lib.sh" "$1"
 export MAX_UPDATE=${2:-50} PRESET=tiny RANKS=2 VOCAB_SIZE=60 DATA=$work/raw
 cd "$(dirname "$0")/../.." || exit 1
+mkdir "$work/tree" && ln -s "$PWD/tools" "$apps" "$work/tree" && export SLURM_SUBMIT_DIR=$work/tree  # the programs under test
 
 # Languages that number the same words differently; aa-en also compressed
 mkdir "$DATA"
