@@ -63,8 +63,7 @@ void print_all(const std::string& folder) {
 }
 
 int run(const std::vector<std::string>& args) {
-  std::vector<std::string> paths, options;
-  for (const auto& arg : args) (arg.starts_with("-") ? options : paths).push_back(arg);
+  std::vector<std::string> paths;
   bool show_config = false, check = false, hashes = false, diff = false;
   OptionList list;
   list.group("What to do with PATH (a step folder, a checkpoints folder, or a run's save-dir)");
@@ -72,8 +71,8 @@ int run(const std::vector<std::string>& args) {
   list(check, "check", "verify every byte of every file");
   list(hashes, "digest", "print hashes of /model, /optimizer and both");
   list(diff, "diff", "compare two checkpoints: --diff A B");
-  const ParseResult parsed =
-      parse_flags(list, options, "inspect", "What a checkpoint holds: inspect PATH");
+  list.arguments(paths, "PATH", "checkpoint; --diff takes two");
+  const ParseResult parsed = parse_flags(list, args, "inspect", "What a checkpoint holds.");
   std::cout << parsed.text;
   if (parsed.exit_code) return *parsed.exit_code;
   const size_t expected = diff ? 2 : 1;
@@ -106,10 +105,5 @@ int run(const std::vector<std::string>& args) {
 }  // namespace switchyard
 
 int main(int argc, char** argv) {
-  try {
-    return switchyard::run({argv + 1, argv + argc});
-  } catch (const std::exception& e) {
-    std::cerr << "inspect: " << e.what() << "\n";
-    return dynamic_cast<const switchyard::UserError*>(&e) ? 2 : 1;
-  }
+  return switchyard::tool_main("inspect", argc, argv, switchyard::run);
 }

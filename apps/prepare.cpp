@@ -209,7 +209,8 @@ void prepare(const PrepareConfig& config) {
             << "\nwrote " << config.output << " (" << fixed(megabytes, 1) << " MB)\n";
 }
 
-int run(std::vector<std::string> args) {
+int run(const std::vector<std::string>& given) {
+  std::vector<std::string> args = given;
   PrepareConfig config;
   OptionList list = option_list(config);
   const bool has_task = !args.empty() && !args[0].starts_with("-");
@@ -234,12 +235,6 @@ int run(std::vector<std::string> args) {
 }  // namespace
 }  // namespace switchyard
 
-int main(int argc, char** argv) try {
-  return switchyard::run({argv + 1, argv + argc});
-} catch (const switchyard::UserError& e) {
-  std::cerr << "prepare: " << e.what() << std::endl;
-  return 2;
-} catch (const std::exception& e) {
-  std::cerr << "prepare: internal error: " << e.what() << std::endl;
-  return 1;
+int main(int argc, char** argv) {
+  return switchyard::tool_main("prepare", argc, argv, switchyard::run);
 }

@@ -11,17 +11,14 @@ namespace switchyard {
 namespace {
 
 int run(const std::vector<std::string>& args) {
-  std::vector<std::string> folders, options;
-  for (const auto& arg : args) {
-    const bool value = !options.empty() && options.back() == "--output";
-    (value || arg.starts_with("-") ? options : folders).push_back(arg);
-  }
+  std::vector<std::string> folders;
   std::string file;
   OptionList list;
   list.group("Report");
   list(file, "output", "the page to write; empty = report.html in the first RUN_DIR");
-  const ParseResult parsed = parse_flags(
-      list, options, "report", "One HTML page about training runs: report RUN_DIR [RUN_DIR ...]");
+  list.arguments(folders, "RUN_DIR", "run folders; several are overlaid and compared");
+  const ParseResult parsed =
+      parse_flags(list, args, "report", "One HTML page about training runs.");
   std::cout << parsed.text;
   if (parsed.exit_code) return *parsed.exit_code;
   user_check(!folders.empty(), "give one or more run folders; see --help");
@@ -42,10 +39,5 @@ int run(const std::vector<std::string>& args) {
 }  // namespace switchyard
 
 int main(int argc, char** argv) {
-  try {
-    return switchyard::run({argv + 1, argv + argc});
-  } catch (const std::exception& e) {
-    std::cerr << "report: " << e.what() << "\n";
-    return dynamic_cast<const switchyard::UserError*>(&e) ? 2 : 1;
-  }
+  return switchyard::tool_main("report", argc, argv, switchyard::run);
 }

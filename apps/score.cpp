@@ -118,10 +118,5 @@ int run(const std::vector<std::string>& args) {
 }  // namespace switchyard
 
 int main(int argc, char** argv) {
-  try {
-    return switchyard::run({argv + 1, argv + argc});
-  } catch (const std::exception& e) {
-    std::cerr << "score: " << e.what() << "\n";
-    return dynamic_cast<const switchyard::UserError*>(&e) ? 2 : 1;
-  }
+  return switchyard::tool_main("score", argc, argv, switchyard::run);
 }

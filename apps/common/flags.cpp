@@ -4,6 +4,7 @@
 #include "apps/common/flags.h"
 
 #include <CLI/CLI.hpp>
+#include <iostream>
 #include <set>
 
 #include "dist/runtime.h"
@@ -119,6 +120,19 @@ std::string plain_value(const std::string& value) {
 }
 
 }  // namespace
+
+int tool_main(const std::string& app, int argc, char** argv,
+              int (*run)(const std::vector<std::string>& args)) {
+  try {
+    return run({argv + 1, argv + argc});
+  } catch (const UserError& e) {
+    std::cerr << app << ": " << e.what() << std::endl;
+    return 2;
+  } catch (const std::exception& e) {
+    std::cerr << app << ": internal error: " << e.what() << std::endl;
+    return 1;
+  }
+}
 
 ParseResult parse_flags(const OptionList& list, const std::vector<std::string>& args,
                         const std::string& app, const std::string& about, const Presets& presets) {

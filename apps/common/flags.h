@@ -150,6 +150,10 @@ ParseResult parse_flags(const OptionList& list, const std::vector<std::string>& 
                         const std::string& app, const std::string& about,
                         const Presets& presets = {});
 
+// main() of a program without ranks: what `run` throws becomes one line and exit code 2 for a UserError, else 1.
+int tool_main(const std::string& app, int argc, char** argv,
+              int (*run)(const std::vector<std::string>& args));
+
 // All options as valid TOML (tables by group are not used: flat keys), readable with --config.
 std::string to_toml(const OptionList& list);
 // Sets fields from such a text, which may come from a person. Unknown keys are errors.
