@@ -44,17 +44,21 @@ inline std::string score_row(const Runs& runs, const std::string& title, const s
 }
 
 inline std::string score_tables(const Runs& runs) {
-  const std::string rows = score_row(runs, "best validation loss", "run", "best loss", -1, 4) +
-                           score_row(runs, "its nll", "run", "best nll_loss", -1, 4) +
-                           score_row(runs, "its perplexity", "run", "best ppl", -1, 2) +
-                           score_row(runs, "at update", "run", "best update", 0) +
-                           score_row(runs, "test perplexity", "mean", "ppl", -1, 2) +
-                           score_row(runs, "test BLEU", "mean", "BLEU", 1, 2) +
-                           score_row(runs, "test chrF2", "mean", "chrF2", 1, 2) +
-                           score_row(runs, "updates", "run", "updates", 0) +
-                           score_row(runs, "target tokens", "run", "tokens", 0) +
-                           score_row(runs, "tokens per second", "run", "tokens per second", 1) +
-                           score_row(runs, "peak MiB of a rank", "run", "peak MiB", -1);
+  const std::string rows =
+      score_row(runs, "best validation loss", "run", "best loss", -1, 4) +
+      score_row(runs, "its nll", "run", "best nll_loss", -1, 4) +
+      score_row(runs, "its perplexity", "run", "best ppl", -1, 2) +
+      score_row(runs, "at update", "run", "best update", 0) +
+      score_row(runs, "test perplexity", "mean", "ppl", -1, 2) +
+      score_row(runs, "test BLEU", "mean", "BLEU", 1, 2) +
+      score_row(runs, "test chrF2", "mean", "chrF2", 1, 2) +
+      score_row(runs, "MFLOPs per token", "run", "millions of flops_per_token", -1, 2) +
+      score_row(runs, "parameters, M", "run", "millions of parameters", 0, 2) +
+      score_row(runs, "active, M", "run", "millions of active_parameters", 0, 2) +
+      score_row(runs, "updates", "run", "updates", 0) +
+      score_row(runs, "target tokens", "run", "tokens", 0) +
+      score_row(runs, "tokens per second", "run", "tokens per second", 1) +
+      score_row(runs, "peak MiB of a rank", "run", "peak MiB", -1);
   std::map<std::string, std::string> of_part = {{"directions", ""}, {"groups", ""}};
   for (auto& [part, part_rows] : of_part) {
     std::set<std::string> names;

@@ -109,8 +109,9 @@ class RunHistory {
     const double update = number(r.at("update"));
     const json nothing = json::object(), layers = r.value("layers", nothing);
     const json times = r.value("ms", nothing), sent = r.value("communication", nothing);
-    for (const std::string key : {"update", "loss", "nll_loss", "ppl", "gate_loss", "cmr_loss",
-                                  "lr", "gnorm", "tokens", "tokens_per_second", "peak_mib"})
+    for (const std::string key :
+         {"update", "loss", "nll_loss", "ppl", "gate_loss", "cmr_loss", "lr", "gnorm", "tokens",
+          "tokens_per_second", "peak_mib", "parameters", "active_parameters", "flops_per_token"})
       if (r.contains(key) && (key != "gate_loss" || !layers.empty()))  // dense: no gate
         curves[kind + "/" + key].add(update, number(r[key]));
     updates = std::fmax(updates, update);
@@ -162,6 +163,8 @@ class RunHistory {
     for (size_t i = 0; i < std::min(tokens.y.size(), speed.y.size()); ++i)
       if (speed.y[i] > 0) seconds += tokens.y[i] / speed.y[i];
     s["tokens"] = sum(tokens.y);
+    for (const std::string key : {"parameters", "active_parameters", "flops_per_token"})
+      for (const double v : curve("valid/" + key).y) s["millions of " + key] = v / 1e6;  // the last
     s["tokens per second"] = s["tokens"] / seconds;
     for (const double mib : curve("train/peak_mib").y)
       s["peak MiB"] = std::fmax(s["peak MiB"], mib);

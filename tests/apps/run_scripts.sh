@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools/run_m4.sh and run_m15.sh: from a folder of raw text to scores, for base, eom and cmr; --eval-only
+# tools/run_m4.sh, run_m15.sh and run_multi30k.sh: from a folder of raw text to scores, for base, eom and cmr; --eval-only
 # scores the same again; wrong calls.  run_scripts.sh APPS [MAX_UPDATE]
 source "$(dirname "$0")/lib.sh" "$1"
 export MAX_UPDATE=${2:-50} PRESET=tiny RANKS=2 VOCAB_SIZE=60 DATA=$work/raw
@@ -35,6 +35,14 @@ run base run_m4.sh base 8 4 2,2,2,2
 run eom run_m4.sh eom 8 0
 run cmr run_m4.sh cmr 8 0
 run m15 run_m15.sh base 4 2 2,2
+# Multi30k's file names, one direction
+mkdir "$work/multi30k"
+for split in train:train valid:val test:test_2016_flickr; do
+  cp "$DATA/${split%:*}.en-bb.en" "$work/multi30k/${split#*:}.en" && cp "$DATA/${split%:*}.en-bb.bb" "$work/multi30k/${split#*:}.de"
+done
+if bash "$work/tree/tools/run_multi30k.sh" "$work/multi30k" "$work/30k" --preset tiny --max-update 4 >"$work/30k.log" 2>&1 &&
+  grep -q BLEU "$work/30k/scores.txt" && [[ $(ls "$work"/30k/translations/*.hyp) == *test.en-de.hyp ]]; then pass; else fail "run_multi30k.sh: $(tail -n 1 "$work/30k.log")"; fi
+bash tools/run_multi30k.sh 2>/dev/null; [[ $? == 2 ]] && pass || fail "run_multi30k.sh without arguments"
 cp "$work/base/scores.txt" "$work/first"
 run base run_m4.sh base 8 4 2,2,2,2 --eval-only
 cmp -s "$work/first" "$work/base/scores.txt" && pass || fail "--eval-only scores otherwise"

@@ -40,6 +40,22 @@ TEST(Capacity, ValuesOfTheSpec) {
   EXPECT_EQ(capacity_of(top2, true, 0, 4, 1), 0);
 }
 
+// Generation's fraction 1: room for every row at every expert, so that even one that all want drops none.
+TEST(Plan, FractionOneDropsNothing) {
+  RandomSequence random(random_stream(8, "plan"));
+  const CapacityRule rule{.factor = 2, .eval_fraction = 1};
+  for (int64_t favourites : {1, 2, 5})
+    for (int64_t S : {1, 7, 40}) {
+      Ints expert;
+      for (int64_t s = 0; s < S; ++s) {  // the first choice among the favourites
+        const int64_t first = random.below(favourites);
+        expert.insert(expert.end(), {first, (first + 1 + int64_t(random.below(4))) % 5});
+      }
+      const DispatchPlan p = make_plan(routing_of(expert, 2), 5, capacity_of(rule, false, S, 5, S));
+      for (const int64_t slot : p.slot) EXPECT_GE(slot, 0);
+    }
+}
+
 TEST(Plan, EarlierRowsWin) {  // twelve identical rows, both experts full after six
   Ints expert;
   for (int s = 0; s < 12; ++s) expert.insert(expert.end(), {2, 1});

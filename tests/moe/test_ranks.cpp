@@ -154,6 +154,38 @@ TEST(Hmoe, RankInvarianceWithoutDrops) {
       }
 }
 
+// Every token twice: with the loss divided by the number of tokens, and capacity growing with it, gradients
+// stay, that of the gate loss included.
+TEST(Hmoe, DoublingTheBatchLeavesTheGradient) {
+  const int64_t N = 14;
+  const Tensor x = normal({N, kM}, 6), dy = normal({N, kM}, 7);
+  for (int layers : {0, 2})
+    on_one_rank([&](const dist::Comm& world) {
+      HmoeConfig c = config_of(4, layers);
+      c.moe_capacity_factor = 4;  // no drops
+      std::vector<std::vector<double>> gradients[2];
+      for (int times : {1, 2}) {
+        auto block = block_of(c, world);
+        std::vector<int64_t> rows(N * times);
+        for (size_t i = 0; i < rows.size(); ++i) rows[i] = int64_t(i) % N;
+        const auto repeated = [&](const Tensor& t) {
+          return gather_rows(Var(t), Tensor::of(rows)).data();
+        };
+        ForwardContext ctx;
+        ctx.training = true;
+        const Var y = block->forward(Var(repeated(x)), {}, ctx);
+        Var loss = scale(dot(y, repeated(dy)), 1.0 / double(rows.size()));
+        for (const NamedLoss& l : ctx.losses) loss = add(loss, scale(l.value, 0.5));
+        backward(loss);
+        for (NamedParam& p : parameters(*block))
+          gradients[times - 1].push_back(doubles(p.param->var.grad()));
+      }
+      for (size_t i = 0; i < gradients[0].size(); ++i)
+        for (size_t j = 0; j < gradients[0][i].size(); ++j)
+          EXPECT_NEAR(gradients[1][i][j], gradients[0][i][j], 1e-12);
+    });
+}
+
 TEST(Hmoe, CheckpointingGivesTheSameBitsWithIdleRanksAndDropout) {
   for (int ranks : {1, 2, 4})
     dist::run_ranks(ranks, [&](dist::Runtime& rt) {
