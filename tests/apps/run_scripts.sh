@@ -40,7 +40,7 @@ mkdir "$work/multi30k"
 for split in train:train valid:val test:test_2016_flickr; do
   cp "$DATA/${split%:*}.en-bb.en" "$work/multi30k/${split#*:}.en" && cp "$DATA/${split%:*}.en-bb.bb" "$work/multi30k/${split#*:}.de"
 done
-if bash "$work/tree/tools/run_multi30k.sh" "$work/multi30k" "$work/30k" --preset tiny --max-update 4 >"$work/30k.log" 2>&1 &&
+if VOCAB_SIZE=45 bash "$work/tree/tools/run_multi30k.sh" "$work/multi30k" "$work/30k" --preset tiny --max-update 4 >"$work/30k.log" 2>&1 &&
   grep -q BLEU "$work/30k/scores.txt" && [[ $(ls "$work"/30k/translations/*.hyp) == *test.en-de.hyp ]]; then pass; else fail "run_multi30k.sh: $(tail -n 1 "$work/30k.log")"; fi
 bash tools/run_multi30k.sh 2>/dev/null; [[ $? == 2 ]] && pass || fail "run_multi30k.sh without arguments"
 cp "$work/base/scores.txt" "$work/first"
