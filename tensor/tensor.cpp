@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "tensor/allocator.h"
+#include "tensor/device.h"
 #include "tensor/kernels.h"
 
 namespace switchyard {
@@ -24,13 +25,12 @@ int64_t numel_of(const Shape& shape) {
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
   for (int64_t d : shape)
     if (d < 0) throw Error(concat("negative dimension in ", to_string(shape)));
-  check(device == Device::CPU, "this binary was built without CUDA");
   Tensor t;
   t.numel_ = numel_of(shape);
   t.shape_ = std::move(shape);
   t.dtype_ = dtype;
   t.device_ = device;
-  t.storage_ = allocate(t.bytes());
+  t.storage_ = device == Device::CUDA ? cuda::allocate(t.bytes()) : allocate(t.bytes());
   t.data_ = t.storage_.get();
   return t;
 }
@@ -78,6 +78,13 @@ Tensor Tensor::to(DType dtype) const {
   if (!defined() || dtype == dtype_) return *this;
   Tensor t = empty(shape_, dtype, device_);
   convert(*this, t);
+  return t;
+}
+
+Tensor Tensor::to(Device device) const {
+  if (!defined() || device == device_) return *this;
+  Tensor t = empty(shape_, dtype_, device);
+  cuda::copy(data_, device_, t.data_, device, bytes());
   return t;
 }
 

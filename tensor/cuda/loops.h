@@ -1,0 +1,3 @@
+// What the CUDA kernels share: loops over elements and rows with the functors of the CPU twins.
+#pragma once
+#include "tensor/cuda/context.h"

@@ -1,0 +1,22 @@
+// The GPU as the rest of the engine sees it: is there one, memory on it, copies to and from it. Everything
+// else happens inside kernels. A binary without CUDA has the same functions and counts 0 devices.
+// Each rank thread has its own GPU (or its share of one), stream and allocator.
+#pragma once
+#include "tensor/allocator.h"
+#include "tensor/tensor.h"
+
+namespace switchyard::cuda {
+
+std::string version();      // "CUDA 13.0, cuBLASLt ...", or "no"
+int device_count();         // 0: no GPU, no driver, or built without CUDA
+void use_device(int index);  // of the calling rank thread, before its first CUDA tensor
+std::string device_name();  // of the calling rank thread's device, for the banner
+
+std::shared_ptr<std::byte> allocate(int64_t bytes);
+AllocatorStats allocator_stats();  // of the calling rank thread
+
+// Either side may be on the host; the host side is complete when it returns.
+void copy(const std::byte* from, Device from_device, std::byte* to, Device to_device, int64_t bytes);
+void synchronize();  // until everything that the calling rank thread has started is done
+
+}  // namespace switchyard::cuda

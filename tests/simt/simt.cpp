@@ -1,0 +1,233 @@
+// The scheduler of the emulated GPU and its memory: see cuda_runtime.h.
+#include <cuda_runtime.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <vector>
+
+namespace simt {
+namespace {
+
+[[noreturn]] void die(const char* why) {
+  std::fprintf(stderr, "emulated GPU: %s\n", why);
+  std::abort();
+}
+
+// --- memory ---------------------------------------------------------------------------------------------
+// One reserved range. Every allocation is surrounded by bytes that must not change; new memory is NaN.
+constexpr size_t kArena = size_t(1) << 36, kGuard = 512;
+constexpr unsigned char kPoison = 0xFF;
+struct Memory {
+  std::recursive_mutex mutex;
+  unsigned char* base = nullptr;
+  size_t used = 0;  // bytes from the base that were ever handed out
+  int open = 0;
+  std::map<unsigned char*, size_t> live;          // by address
+  std::multimap<size_t, unsigned char*> free_of;  // by size
+  Memory() {
+    void* p = mmap(nullptr, kArena, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) die("cannot reserve address space");
+    base = static_cast<unsigned char*>(p);
+  }
+  void protect(int how) const {
+    if (used && mprotect(base, used, how) != 0) die("mprotect failed");
+  }
+};
+Memory& memory() {
+  static Memory m;
+  return m;
+}
+
+// --- fibers -----------------------------------------------------------------------------------------------
+constexpr size_t kStack = 256 << 10;
+enum class State { Ready, AtBlock, AtWarp, Done };
+struct Fiber {
+  ucontext_t context;
+  Place place;
+  State state;
+  unsigned mask;
+};
+struct Scheduler {
+  std::vector<Fiber> fibers;
+  std::vector<unsigned char*> stacks;
+  std::vector<uint64_t> slots;  // 32 for each warp
+  std::vector<unsigned char> shared;
+  ucontext_t home;
+  Fiber* now = nullptr;
+  const std::function<void()>* thread = nullptr;
+  ~Scheduler() {
+    for (unsigned char* s : stacks) munmap(s, kStack);
+  }
+
+  void pause(State state) {
+    now->state = state;
+    Fiber* self = now;
+    swapcontext(&self->context, &home);
+  }
+  void resume(Fiber& f) {
+    now = &f;
+    place = f.place;
+    f.state = State::Ready;
+    swapcontext(&home, &f.context);
+  }
+};
+thread_local Scheduler scheduler;
+
+void fiber_main() {
+  (*scheduler.thread)();
+  scheduler.now->state = State::Done;
+  setcontext(&scheduler.home);
+}
+
+void run_block(Scheduler& s, dim3 grid, dim3 block, dim3 index) {
+  const size_t n = size_t(block.x) * block.y * block.z;
+  s.fibers.resize(std::max(s.fibers.size(), n));
+  while (s.stacks.size() < n) {
+    void* p = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) die("no memory for a stack");
+    s.stacks.push_back(static_cast<unsigned char*>(p));
+  }
+  s.slots.assign((n + 31) / 32 * 32, 0);
+  for (size_t i = 0; i < n; ++i) {
+    Fiber& f = s.fibers[i];
+    getcontext(&f.context);
+    f.context.uc_stack = {.ss_sp = s.stacks[i], .ss_flags = 0, .ss_size = kStack};
+    f.context.uc_link = nullptr;
+    makecontext(&f.context, fiber_main, 0);
+    f.place = {dim3(unsigned(i % block.x), unsigned(i / block.x % block.y), unsigned(i / block.x / block.y)), index, block, grid};
+    f.state = State::Ready;
+  }
+  for (size_t done = 0; done < n;) {
+    bool moved = false;
+    for (size_t i = 0; i < n; ++i)
+      if (s.fibers[i].state == State::Ready) {
+        s.resume(s.fibers[i]);
+        moved = true;
+        done += s.fibers[i].state == State::Done;
+      }
+    for (size_t warp = 0; warp < n; warp += 32) {  // all lanes of a mask that are still running are here
+      const size_t end = std::min(n, warp + 32);
+      for (size_t i = warp; i < end; ++i) {
+        if (s.fibers[i].state != State::AtWarp) continue;
+        const unsigned mask = s.fibers[i].mask;
+        bool all = true;
+        for (size_t l = warp; l < end; ++l)
+          if (mask >> (l - warp) & 1)
+            all &= s.fibers[l].state == State::Done || (s.fibers[l].state == State::AtWarp && s.fibers[l].mask == mask);
+        if (!all) continue;
+        for (size_t l = warp; l < end; ++l)
+          if (mask >> (l - warp) & 1 && s.fibers[l].state == State::AtWarp) s.fibers[l].state = State::Ready, moved = true;
+      }
+    }
+    if (moved || done == n) continue;
+    for (size_t i = 0; i < n; ++i) {
+      if (s.fibers[i].state == State::AtWarp) die("a warp operation that not every lane of its mask reaches");
+      if (s.fibers[i].state == State::AtBlock) s.fibers[i].state = State::Ready;
+    }
+  }
+}
+
+}  // namespace
+
+thread_local Place place;
+
+DeviceAccess::DeviceAccess() {
+  memory().mutex.lock();
+  if (memory().open++ == 0) memory().protect(PROT_READ | PROT_WRITE);
+}
+DeviceAccess::~DeviceAccess() {
+  if (--memory().open == 0) memory().protect(PROT_NONE);
+  memory().mutex.unlock();
+}
+
+void block_barrier() { scheduler.pause(State::AtBlock); }
+void warp_barrier(unsigned mask) {
+  scheduler.now->mask = mask;
+  scheduler.pause(State::AtWarp);
+}
+uint64_t* warp_slots() {
+  return scheduler.slots.data() + (scheduler.now - scheduler.fibers.data()) / 32 * 32;
+}
+void* dynamic_shared() {  // 1024-byte aligned
+  const auto p = reinterpret_cast<uintptr_t>(scheduler.shared.data());
+  return reinterpret_cast<void*>((p + 1023) / 1024 * 1024);
+}
+
+void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread) {
+  const DeviceAccess access;
+  Scheduler& s = scheduler;
+  s.thread = &thread;
+  for (unsigned z = 0; z < grid.z; ++z)
+    for (unsigned y = 0; y < grid.y; ++y)
+      for (unsigned x = 0; x < grid.x; ++x) {
+        s.shared.assign(shared_bytes + 1024, kPoison);
+        run_block(s, grid, block, dim3(x, y, z));
+      }
+}
+
+}  // namespace simt
+
+using simt::memory;
+
+cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int) {
+  *value = what == cudaDevAttrMultiProcessorCount              ? 4
+           : what == cudaDevAttrComputeCapabilityMajor         ? 8
+           : what == cudaDevAttrMaxSharedMemoryPerBlockOptin   ? 227 * 1024
+                                                               : 0;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
+  *p = {"emulated GPU", 8, 0, 4, simt::kArena};
+  return cudaSuccess;
+}
+
+cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
+  const simt::DeviceAccess access;
+  auto& m = memory();
+  const size_t whole = (bytes + 2 * simt::kGuard + 4095) / 4096 * 4096;
+  const auto found = m.free_of.find(whole);
+  unsigned char* block = m.base + m.used;
+  if (found != m.free_of.end()) {
+    block = found->second;
+    m.free_of.erase(found);
+  } else {
+    if (m.used + whole > simt::kArena) return cudaErrorMemoryAllocation;
+    m.used += whole;
+    m.protect(PROT_READ | PROT_WRITE);
+  }
+  std::memset(block, simt::kPoison, whole);
+  m.live[block + simt::kGuard] = bytes;
+  *p = block + simt::kGuard;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
+  const simt::DeviceAccess access;
+  auto& m = memory();
+  const auto found = m.live.find(static_cast<unsigned char*>(p));
+  if (found == m.live.end()) simt::die("free of an address that was never allocated");
+  const size_t bytes = found->second, whole = (bytes + 2 * simt::kGuard + 4095) / 4096 * 4096;
+  unsigned char* block = found->first - simt::kGuard;
+  for (size_t i = 0; i < whole; ++i)
+    if ((i < simt::kGuard || i >= simt::kGuard + bytes) && block[i] != simt::kPoison) simt::die("a kernel wrote next to an allocation");
+  m.live.erase(found);
+  m.free_of.emplace(whole, block);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  const simt::DeviceAccess access;
+  std::memmove(to, from, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t) {
+  const simt::DeviceAccess access;
+  std::memset(p, value, bytes);
+  return cudaSuccess;
+}
