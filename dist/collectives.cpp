@@ -1,6 +1,6 @@
 // The collectives, once for thread ranks and processes together. Whatever a process needs from elsewhere
 // arrives there once, at the agent of the member it is about; the other members of the process then read it
-// from the agent's memory, in place. Two steps carry all but the exchange of rows: share() and reduce().
+// from the agent's memory, in place. Tensors on the GPU travel as copies on the host. Two steps carry all but the exchange of rows: share() and reduce().
 // Read before: comm_group.h, tree_reduce.h.
 #include <chrono>
 #include <cstring>
@@ -8,7 +8,8 @@
 
 #include "dist/comm_group.h"
 #include "dist/tree_reduce.h"
-#include "tensor/allocator.h"
+#include "tensor/device.h"
+#include "tensor/kernels.h"
 
 namespace switchyard::dist {
 
@@ -197,7 +198,16 @@ void Comm::barrier() const {
   });
 }
 
+// A collective in place, on the host's copy of a tensor that is on the GPU.
+template <class F>
+void on_host(Tensor& t, const F& collective) {
+  Tensor host = t.to(Device::CPU);
+  collective(host);
+  cuda::copy(host.raw(), host.device(), t.raw(), t.device(), t.bytes());
+}
+
 void Comm::broadcast(Tensor& t, int root) const {
+  if (on_cuda(t)) return on_host(t, [&](Tensor& host) { broadcast(host, root); });
   std::vector<int64_t> sizes(size());
   sizes.at(root) = t.bytes();
   collective("broadcast", [&](Call& c) {
@@ -207,6 +217,7 @@ void Comm::broadcast(Tensor& t, int root) const {
 }
 
 void Comm::all_reduce(Tensor& t, Reduce op) const {
+  if (on_cuda(t)) return on_host(t, [&](Tensor& host) { all_reduce(host, op); });
   const int n = size();
   std::vector<int64_t> sizes;
   for (int m = 0; m < n; ++m)
@@ -224,6 +235,7 @@ void Comm::all_reduce(Tensor& t, Reduce op) const {
 }
 
 Tensor Comm::reduce_scatter(const Tensor& t) const {
+  if (on_cuda(t)) return reduce_scatter(t.to(Device::CPU)).to(Device::CUDA);
   const int n = size();
   check(t.rank() > 0 && t.dim(0) % n == 0,
         concat("reduce_scatter: ", to_string(t.shape()), " has no equal rows for ", n, " members"));
@@ -237,6 +249,7 @@ Tensor Comm::reduce_scatter(const Tensor& t) const {
 }
 
 Tensor Comm::all_gather(const Tensor& t) const {
+  if (on_cuda(t)) return all_gather(t.to(Device::CPU)).to(Device::CUDA);
   Tensor out = empty_rows(t, t.dim(0) * size());
   const Parts parts(out.raw(), std::vector<int64_t>(size(), t.bytes()));
   collective("all_gather", [&](Call& c) {
@@ -281,6 +294,9 @@ void Comm::exchange(const char* kind, const Parts& from, const Parts& to) const 
 Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
                           const std::vector<int64_t>& recv_counts, ExchangeMode mode,
                           int64_t capacity) const {
+  if (on_cuda(send))
+    return all_to_all_v(send.to(Device::CPU), send_counts, recv_counts, mode, capacity)
+        .to(Device::CUDA);
   const int n = size();
   check(int(send_counts.size()) == n && int(recv_counts.size()) == n,
         "all_to_all_v: one count per member");

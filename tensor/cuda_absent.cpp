@@ -19,8 +19,8 @@ void synchronize() {}
 }  // namespace switchyard::cuda
 
 // The list of kernels.h, each a stub of its cuda twin
-#define KERNEL(name, ...)                \
-  namespace cuda {                       \
-  void name(__VA_ARGS__) { absent(); }   \
+#define KERNEL(name, ...)              \
+  namespace cuda {                     \
+  void name(__VA_ARGS__) { absent(); } \
   }
 #include "tensor/kernels.h"

@@ -7,16 +7,25 @@
 
 namespace switchyard::cuda {
 
-std::string version();      // "CUDA 13.0, cuBLASLt ...", or "no"
-int device_count();         // 0: no GPU, no driver, or built without CUDA
+std::string version();       // "CUDA 13.0, cuBLASLt ...", or "no"
+int device_count();          // 0: no GPU, no driver, or built without CUDA
 void use_device(int index);  // of the calling rank thread, before its first CUDA tensor
-std::string device_name();  // of the calling rank thread's device, for the banner
+std::string device_name();   // of the calling rank thread's device, for the banner
 
 std::shared_ptr<std::byte> allocate(int64_t bytes);
 AllocatorStats allocator_stats();  // of the calling rank thread
 
 // Either side may be on the host; the host side is complete when it returns.
-void copy(const std::byte* from, Device from_device, std::byte* to, Device to_device, int64_t bytes);
+void copy(const std::byte* from, Device from_device, std::byte* to, Device to_device,
+          int64_t bytes);
 void synchronize();  // until everything that the calling rank thread has started is done
 
 }  // namespace switchyard::cuda
+
+namespace switchyard {
+
+inline std::string device_name(Device device) {  // for people
+  return device == Device::CPU ? "CPU" : cuda::device_name();
+}
+
+}  // namespace switchyard

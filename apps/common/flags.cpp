@@ -9,7 +9,7 @@
 
 #include "dist/runtime.h"
 #include "nn/checkpoint_files.h"
-#include "tensor/kernels.h"
+#include "tensor/device.h"
 
 namespace switchyard {
 

@@ -81,14 +81,15 @@ std::shared_ptr<std::byte> allocate(int64_t bytes) {
   void* block = nullptr;
   const cudaError_t status = cudaMallocAsync(&block, size_t(bytes), own->stream);
   if (status == cudaErrorMemoryAllocation)
-    throw Error(concat("out of GPU memory: asked for ", bytes, " bytes, ", own->counters.live.load(),
-                       " are in use by this rank"));
+    throw Error(concat("out of GPU memory: asked for ", bytes, " bytes, ",
+                       own->counters.live.load(), " are in use by this rank"));
   CUDA_CHECK(status);
   const int64_t live = own->counters.live += bytes;
   own->counters.peak = std::max<int64_t>(own->counters.peak, live);
   return {static_cast<std::byte*>(block), [own = own, bytes](std::byte* p) {
             own->counters.live -= bytes;
-            cudaFreeAsync(p, own->stream);  // in the stream's order: work in flight may still use it
+            cudaFreeAsync(p,
+                          own->stream);  // in the stream's order: work in flight may still use it
           }};
 }
 
@@ -97,7 +98,8 @@ AllocatorStats allocator_stats() {
   return {c.live, c.peak, c.live};
 }
 
-void copy(const std::byte* from, Device from_device, std::byte* to, Device to_device, int64_t bytes) {
+void copy(const std::byte* from, Device from_device, std::byte* to, Device to_device,
+          int64_t bytes) {
   if (bytes == 0) return;
   const auto kind = from_device == Device::CPU  ? cudaMemcpyHostToDevice
                     : to_device == Device::CUDA ? cudaMemcpyDeviceToDevice

@@ -14,12 +14,12 @@ namespace switchyard::cuda {
 inline void check_cuda(cudaError_t status, const char* call,
                        std::source_location at = std::source_location::current()) {
   if (status != cudaSuccess)
-    throw Error(concat("CUDA: ", cudaGetErrorString(status), " in ", call, " (", at.file_name(), ":",
-                       at.line(), ")"));
+    throw Error(concat("CUDA: ", cudaGetErrorString(status), " in ", call, " (", at.file_name(),
+                       ":", at.line(), ")"));
 }
 
-cudaStream_t stream();   // of the calling rank thread; everything runs in its order
-int multiprocessors();   // of its device
+cudaStream_t stream();     // of the calling rank thread; everything runs in its order
+int multiprocessors();     // of its device
 int compute_capability();  // 80, 90, ...
 
 // A copy on the device, or t itself where it is there (or undefined): for integer arguments.
@@ -36,7 +36,8 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, co
   config.stream = stream();
   if (shared_bytes > 48 * 1024)  // above this a kernel has to ask
     CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                    cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes)));
+                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    int(shared_bytes)));
   CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, P(args)...));
 }
 

@@ -12,12 +12,18 @@ TEST(CudaMemory, CopiesThereAndBack) {
   const Tensor there = host.to(Device::CUDA);
   EXPECT_EQ(there.device(), Device::CUDA);
   EXPECT_EQ(there.to_vector<float>(), (std::vector<float>{1, 2, 3}));
-  EXPECT_EQ(Tensor::full({5}, 2.5, DType::F32, Device::CUDA).to_vector<float>(), std::vector<float>(5, 2.5f));
+  EXPECT_EQ(Tensor::full({5}, 2.5, DType::F32, Device::CUDA).to_vector<float>(),
+            std::vector<float>(5, 2.5f));
 }
 
 TEST(CudaMemoryDeathTest, HostCodeMayNotRead) {
   const Tensor there = Tensor::full({5}, 2.5, DType::F32, Device::CUDA);
-  EXPECT_DEATH({ volatile float x = there.data<float>()[0]; (void)x; }, "");
+  EXPECT_DEATH(
+      {
+        volatile float x = there.data<float>()[0];
+        (void)x;
+      },
+      "");
 }
 
 }  // namespace

@@ -32,21 +32,45 @@ struct dim3 {
   constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 using uint3 = dim3;
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(16) double2 { double x, y; };
-struct alignas(16) int4 { int x, y, z, w; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) double2 {
+  double x, y;
+};
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorNotReady = 600 };
-inline const char* cudaGetErrorString(cudaError_t e) { return e == cudaSuccess ? "no error" : "emulated error"; }
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorNotReady = 600
+};
+inline const char* cudaGetErrorString(cudaError_t e) {
+  return e == cudaSuccess ? "no error" : "emulated error";
+}
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 using cudaStream_t = struct SimtStream*;
 using cudaEvent_t = struct SimtEvent*;
 using cudaMemPool_t = struct SimtPool*;
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
-enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+enum cudaMemcpyKind {
+  cudaMemcpyHostToHost,
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice
+};
 enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 enum cudaDeviceAttr {
@@ -68,23 +92,34 @@ struct cudaLaunchConfig_t {
 
 cudaError_t cudaGetDeviceCount(int* n);
 cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t);
-cudaError_t cudaFreeAsync(void* p, cudaStream_t);  // dies when somebody wrote next to the allocation
+cudaError_t cudaFreeAsync(void* p,
+                          cudaStream_t);  // dies when somebody wrote next to the allocation
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t);
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device);
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) { return *s = nullptr, cudaSuccess; }
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
+  return *s = nullptr, cudaSuccess;
+}
 inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) { return *e = nullptr, cudaSuccess; }
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
+  return *e = nullptr, cudaSuccess;
+}
 inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned = 0) { return cudaSuccess; }
-inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* p, int) { return *p = nullptr, cudaSuccess; }
-inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned = 0) {
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* p, int) {
+  return *p = nullptr, cudaSuccess;
+}
+inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+  return cudaSuccess;
+}
 inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
 
 // --- the running thread ---------------------------------------------------------------------------------
@@ -95,7 +130,9 @@ struct Place {
 };
 extern thread_local Place place;  // of the fiber that runs now
 inline int lane() {
-  return int((place.thread.x + place.block_size.x * (place.thread.y + place.block_size.y * place.thread.z)) % 32);
+  return int((place.thread.x +
+              place.block_size.x * (place.thread.y + place.block_size.y * place.thread.z)) %
+             32);
 }
 
 void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
@@ -109,6 +146,15 @@ struct DeviceAccess {
   DeviceAccess();
   ~DeviceAccess();
 };
+
+// A kernel's pointers point to device memory, or nowhere.
+bool on_device(const void* p);
+[[noreturn]] void die(const char* why);
+template <class T>
+void check_argument(const T& argument) {
+  if constexpr (std::is_pointer_v<T>)
+    if (argument && !on_device(argument)) die("a kernel got a pointer to host memory");
+}
 
 // Every lane of the mask gives a value and sees those of all others.
 template <class T, class F>
@@ -139,6 +185,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* c, void (*kernel)(P...)
   if (size == 0 || size > 1024 || c->gridDim.x == 0 || c->gridDim.y == 0 || c->gridDim.z == 0 ||
       c->gridDim.y > 65535 || c->gridDim.z > 65535 || c->dynamicSmemBytes > 227 * 1024)
     return cudaErrorInvalidValue;
+  (simt::check_argument(args), ...);
   simt::run(c->gridDim, c->blockDim, c->dynamicSmemBytes, [&] { kernel(P(args)...); });
   return cudaSuccess;
 }
@@ -149,7 +196,8 @@ inline void __syncwarp(unsigned mask = ~0u) { simt::warp_barrier(mask); }
 inline void __threadfence() {}
 template <class T>
 T __shfl_sync(unsigned mask, T v, int from, int width = 32) {
-  return simt::warp_exchange(mask, v, [&](auto of) { return of(simt::lane() / width * width + from % width); });
+  return simt::warp_exchange(
+      mask, v, [&](auto of) { return of(simt::lane() / width * width + from % width); });
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int bits) {
@@ -157,11 +205,14 @@ T __shfl_xor_sync(unsigned mask, T v, int bits) {
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T v, int d) {
-  return simt::warp_exchange(mask, v, [&](auto of) { return of(simt::lane() + d < 32 ? simt::lane() + d : simt::lane()); });
+  return simt::warp_exchange(mask, v, [&](auto of) {
+    return of(simt::lane() + d < 32 ? simt::lane() + d : simt::lane());
+  });
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T v, int d) {
-  return simt::warp_exchange(mask, v, [&](auto of) { return of(simt::lane() >= d ? simt::lane() - d : simt::lane()); });
+  return simt::warp_exchange(
+      mask, v, [&](auto of) { return of(simt::lane() >= d ? simt::lane() - d : simt::lane()); });
 }
 inline unsigned __ballot_sync(unsigned mask, bool v) {
   return simt::warp_exchange(mask, v, [&](auto of) {
@@ -183,6 +234,8 @@ unsigned __match_any_sync(unsigned mask, T v) {
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
 template <class T>
-T __ldg(const T* p) { return *p; }
+T __ldg(const T* p) {
+  return *p;
+}
 using std::max;
 using std::min;

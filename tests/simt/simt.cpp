@@ -11,12 +11,13 @@
 #include <vector>
 
 namespace simt {
-namespace {
 
-[[noreturn]] void die(const char* why) {
+void die(const char* why) {
   std::fprintf(stderr, "emulated GPU: %s\n", why);
   std::abort();
 }
+
+namespace {
 
 // --- memory ---------------------------------------------------------------------------------------------
 // One reserved range. Every allocation is surrounded by bytes that must not change; new memory is NaN.
@@ -88,7 +89,8 @@ void run_block(Scheduler& s, dim3 grid, dim3 block, dim3 index) {
   const size_t n = size_t(block.x) * block.y * block.z;
   s.fibers.resize(std::max(s.fibers.size(), n));
   while (s.stacks.size() < n) {
-    void* p = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* p = mmap(nullptr, kStack, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) die("no memory for a stack");
     s.stacks.push_back(static_cast<unsigned char*>(p));
   }
@@ -99,7 +101,9 @@ void run_block(Scheduler& s, dim3 grid, dim3 block, dim3 index) {
     f.context.uc_stack = {.ss_sp = s.stacks[i], .ss_flags = 0, .ss_size = kStack};
     f.context.uc_link = nullptr;
     makecontext(&f.context, fiber_main, 0);
-    f.place = {dim3(unsigned(i % block.x), unsigned(i / block.x % block.y), unsigned(i / block.x / block.y)), index, block, grid};
+    f.place = {dim3(unsigned(i % block.x), unsigned(i / block.x % block.y),
+                    unsigned(i / block.x / block.y)),
+               index, block, grid};
     f.state = State::Ready;
   }
   for (size_t done = 0; done < n;) {
@@ -110,7 +114,8 @@ void run_block(Scheduler& s, dim3 grid, dim3 block, dim3 index) {
         moved = true;
         done += s.fibers[i].state == State::Done;
       }
-    for (size_t warp = 0; warp < n; warp += 32) {  // all lanes of a mask that are still running are here
+    for (size_t warp = 0; warp < n;
+         warp += 32) {  // all lanes of a mask that are still running are here
       const size_t end = std::min(n, warp + 32);
       for (size_t i = warp; i < end; ++i) {
         if (s.fibers[i].state != State::AtWarp) continue;
@@ -118,15 +123,18 @@ void run_block(Scheduler& s, dim3 grid, dim3 block, dim3 index) {
         bool all = true;
         for (size_t l = warp; l < end; ++l)
           if (mask >> (l - warp) & 1)
-            all &= s.fibers[l].state == State::Done || (s.fibers[l].state == State::AtWarp && s.fibers[l].mask == mask);
+            all &= s.fibers[l].state == State::Done ||
+                   (s.fibers[l].state == State::AtWarp && s.fibers[l].mask == mask);
         if (!all) continue;
         for (size_t l = warp; l < end; ++l)
-          if (mask >> (l - warp) & 1 && s.fibers[l].state == State::AtWarp) s.fibers[l].state = State::Ready, moved = true;
+          if (mask >> (l - warp) & 1 && s.fibers[l].state == State::AtWarp)
+            s.fibers[l].state = State::Ready, moved = true;
       }
     }
     if (moved || done == n) continue;
     for (size_t i = 0; i < n; ++i) {
-      if (s.fibers[i].state == State::AtWarp) die("a warp operation that not every lane of its mask reaches");
+      if (s.fibers[i].state == State::AtWarp)
+        die("a warp operation that not every lane of its mask reaches");
       if (s.fibers[i].state == State::AtBlock) s.fibers[i].state = State::Ready;
     }
   }
@@ -143,6 +151,11 @@ DeviceAccess::DeviceAccess() {
 DeviceAccess::~DeviceAccess() {
   if (--memory().open == 0) memory().protect(PROT_NONE);
   memory().mutex.unlock();
+}
+
+bool on_device(const void* p) {
+  const auto* byte = static_cast<const unsigned char*>(p);
+  return byte >= memory().base && byte < memory().base + kArena;
 }
 
 void block_barrier() { scheduler.pause(State::AtBlock); }
@@ -176,10 +189,10 @@ using simt::memory;
 
 cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int) {
-  *value = what == cudaDevAttrMultiProcessorCount              ? 4
-           : what == cudaDevAttrComputeCapabilityMajor         ? 8
-           : what == cudaDevAttrMaxSharedMemoryPerBlockOptin   ? 227 * 1024
-                                                               : 0;
+  *value = what == cudaDevAttrMultiProcessorCount            ? 4
+           : what == cudaDevAttrComputeCapabilityMajor       ? 8
+           : what == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 227 * 1024
+                                                             : 0;
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
@@ -215,13 +228,15 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
   const size_t bytes = found->second, whole = (bytes + 2 * simt::kGuard + 4095) / 4096 * 4096;
   unsigned char* block = found->first - simt::kGuard;
   for (size_t i = 0; i < whole; ++i)
-    if ((i < simt::kGuard || i >= simt::kGuard + bytes) && block[i] != simt::kPoison) simt::die("a kernel wrote next to an allocation");
+    if ((i < simt::kGuard || i >= simt::kGuard + bytes) && block[i] != simt::kPoison)
+      simt::die("a kernel wrote next to an allocation");
   m.live.erase(found);
   m.free_of.emplace(whole, block);
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
+                            cudaStream_t) {
   const simt::DeviceAccess access;
   std::memmove(to, from, bytes);
   return cudaSuccess;
