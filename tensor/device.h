@@ -27,5 +27,8 @@ namespace switchyard {
 inline std::string device_name(Device device) {  // for people
   return device == Device::CPU ? "CPU" : cuda::device_name();
 }
+inline AllocatorStats memory_stats(Device device) {  // of the calling rank thread
+  return device == Device::CPU ? allocator_stats() : cuda::allocator_stats();
+}
 
 }  // namespace switchyard
