@@ -6,7 +6,7 @@
 #include "apps/common/progress.h"
 #include "apps/common/run_log.h"
 #include "apps/common/train_task.h"
-#include "tensor/allocator.h"
+#include "tensor/device.h"
 
 namespace switchyard {
 
