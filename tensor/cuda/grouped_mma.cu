@@ -73,16 +73,16 @@ __device__ __forceinline__ void multiply_stage(const unsigned char* a, const uns
 
 // Blocks that share a multiprocessor: before sm_90 it has memory for one with tiles of 128 rows. 128 registers
 // for each thread when there are two; no spills in either.
-constexpr int min_blocks(int tile_m) {
+constexpr int min_blocks([[maybe_unused]] int tile_m) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-  return tile_m == 128 ? 1 : 2;
-#else
-  return tile_m > 0 ? 2 : 0;
+  if (tile_m == 128) return 1;
 #endif
+  return 2;
 }
 
 template <bool ragged_k, bool b_k_major, int tile_m, class Out>
-__global__ void __launch_bounds__(kThreads, min_blocks(tile_m)) grouped_product(const GroupedProduct p) {
+__global__ void __launch_bounds__(kThreads, min_blocks(tile_m))
+    grouped_product(const GroupedProduct p) {
   constexpr bool a_k_major = !ragged_k;
   constexpr int kBytesA = tile_m * tiles::kStep * 2, kBytes = kBytesA + kTileN * tiles::kStep * 2;
   unsigned char* stages = dynamic_shared();
