@@ -6,6 +6,12 @@
 
 #include "tensor/cuda/mma.h"
 
+#ifdef SWITCHYARD_SIMT
+#include "tests/simt/wgmma.h"
+#else
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define SWITCHYARD_WGMMA 1  // elsewhere a kernel's body is empty
+#endif
 namespace switchyard::cuda {
 
 __device__ __forceinline__ void barrier_init(uint64_t* b, int arrivals) {
@@ -39,17 +45,33 @@ __device__ __forceinline__ void barrier_wait(uint64_t* b, uint32_t parity) {
 #endif
 }
 
-// A box of the map's matrix (or of matrix `group` of its stack), its first column and row; zeros beyond the matrix.
-__device__ __forceinline__ void tma_2d(void* to, const CUtensorMap* map, uint64_t* b, int column,
-                                       int row) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
-      "%4}], [%2];" ::"r"(shared_address(to)),
-      "l"(map), "r"(shared_address(b)), "r"(column), "r"(row)
-      : "memory");
+// Of the block's first so many threads
+template <int threads>
+__device__ __forceinline__ void barrier_of_warps() {
+  asm volatile("bar.sync 1, %0;" ::"n"(threads) : "memory");
 }
-__device__ __forceinline__ void tma_3d(void* to, const CUtensorMap* map, uint64_t* b, int column,
-                                       int row, int group) {
+// The barriers are there for TMA, too.
+__device__ __forceinline__ void barrier_init_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+// What this thread has stored in shared memory is there for wgmma and TMA, after the next barrier.
+__device__ __forceinline__ void proxy_fence() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// All threads of a warpgroup: from now on it has so many registers for each.
+template <int registers>
+__device__ __forceinline__ void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
+}
+template <int registers>
+__device__ __forceinline__ void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
+}
+
+// A box of the map's matrix `group`, from its column and row on; zeros beyond the matrix.
+__device__ __forceinline__ void tma_fetch(void* to, const CUtensorMap* map, uint64_t* b, int column,
+                                          int row, int group) {
   asm volatile(
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
       "%4, %5}], [%2];" ::"r"(shared_address(to)),
@@ -93,5 +115,20 @@ __device__ __forceinline__ void wgmma_64x256x16(float (&d)[128], uint64_t a, uin
 #undef EIGHT
 #undef TEN
 }
+
+}  // namespace switchyard::cuda
+#endif
+
+namespace switchyard::cuda {
+
+// Where a thread is in the ring of stages, and the parity of the stage's phase
+template <int stages>
+struct Ring {
+  int stage = 0;
+  uint32_t parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage == stages) stage = 0, parity ^= 1;
+  }
+};
 
 }  // namespace switchyard::cuda

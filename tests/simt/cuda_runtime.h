@@ -138,6 +138,13 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>
 void* dynamic_shared();
 void block_barrier();
 void warp_barrier(unsigned mask);
+void yield();     // lets the other threads of the block run ...
+void advanced();  // ... until what they wait for is there: without any for long, the block hangs
+template <class P>
+void wait_until(const P& ready) {
+  while (!ready()) yield();
+  advanced();
+}
 uint64_t* warp_slots();  // 32 words of the running fiber's warp
 
 // Device memory is mapped while one of these lives.

@@ -46,7 +46,7 @@ Memory& memory() {
 
 // --- fibers -----------------------------------------------------------------------------------------------
 constexpr size_t kStack = 256 << 10;
-enum class State { Ready, AtBlock, AtWarp, Done };
+enum class State { Ready, AtBlock, AtWarp, Waiting, Done };
 struct Fiber {
   ucontext_t context;
   Place place;
@@ -60,6 +60,7 @@ struct Scheduler {
   std::vector<unsigned char> shared;
   ucontext_t home;
   Fiber* now = nullptr;
+  bool advanced = false;  // a thread got what it waited for
   const std::function<void()>* thread = nullptr;
   ~Scheduler() {
     for (unsigned char* s : stacks) munmap(s, kStack);
@@ -133,15 +134,25 @@ void run_block(Scheduler& s, dim3 grid, dim3 block, dim3 index) {
   // the first to the last and from the last to the first (every other block begins with these): a barrier that
   // is missing shows in the results.
   const size_t warps = (n + 31) / 32;
-  for (bool forth = (index.x + index.y + index.z) % 2 == 0, running = true; running;
-       forth = !forth) {
+  int idle = 0;  // rounds in which nobody got anywhere
+  bool forth = (index.x + index.y + index.z) % 2 == 0;
+  for (bool running = true; running; forth = !forth) {
+    s.advanced = false;
     for (size_t w = 0; w < warps; ++w) run_warp(s, 32 * (forth ? w : warps - 1 - w), n);
+    const auto in = [&](State state) {
+      return std::any_of(s.fibers.begin(), s.fibers.begin() + n,
+                         [=](const Fiber& f) { return f.state == state; });
+    };
+    const bool waiting = in(State::Waiting);
+    idle = waiting && !s.advanced ? idle + 1 : 0;
+    if (idle > 100) die("threads wait for what never comes");
+    if (!waiting && in(State::AtWarp))
+      die("a warp operation that not every lane of its mask reaches");
     running = false;
-    for (size_t i = 0; i < n; ++i) {
-      if (s.fibers[i].state == State::AtWarp)
-        die("a warp operation that not every lane of its mask reaches");
-      if (s.fibers[i].state == State::AtBlock) s.fibers[i].state = State::Ready, running = true;
-    }
+    for (size_t i = 0; i < n;
+         ++i)  // who waits looks again; the barrier opens when nobody is on the way
+      if (s.fibers[i].state == (waiting ? State::Waiting : State::AtBlock))
+        s.fibers[i].state = State::Ready, running = true;
   }
 }
 
@@ -164,6 +175,8 @@ bool on_device(const void* p) {
 }
 
 void block_barrier() { scheduler.pause(State::AtBlock); }
+void yield() { scheduler.pause(State::Waiting); }
+void advanced() { scheduler.advanced = true; }
 void warp_barrier(unsigned mask) {
   scheduler.now->mask = mask;
   scheduler.pause(State::AtWarp);
@@ -198,13 +211,13 @@ using simt::memory;
 cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int) {
   *value = what == cudaDevAttrMultiProcessorCount            ? 4
-           : what == cudaDevAttrComputeCapabilityMajor       ? 8
+           : what == cudaDevAttrComputeCapabilityMajor       ? 9
            : what == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 227 * 1024
                                                              : 0;
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
-  *p = {"emulated GPU", 8, 0, 4, simt::kArena};
+  *p = {"emulated GPU", 9, 0, 4, simt::kArena};
   return cudaSuccess;
 }
 

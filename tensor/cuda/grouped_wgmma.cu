@@ -1,12 +1,12 @@
 // Grouped products with wgmma and TMA, for H100/H200 (sm_90a). A block has three warpgroups: two multiply, 64 x 256
 // of a tile each, the third has one thread that fetches. Four stages of 64 inner elements go round: `full` says that
 // a stage's bytes are there, `empty` that both multipliers are done with it.
-// The file's name keeps it out of the emulated build: only the real toolkit can compile it.
-// Read before: grouped_kernel.h, wgmma.h.
+// Read before: grouped_kernel.h, wgmma.h, tensor_map.h.
 #include <algorithm>
 
 #include "tensor/cuda/grouped_gemm.h"
 #include "tensor/cuda/grouped_wgmma.h"
+#include "tensor/cuda/tensor_map.h"
 #include "tensor/cuda/wgmma.h"
 
 namespace switchyard::cuda {
@@ -21,19 +21,19 @@ size_t shared_bytes(const GroupedProduct& p) {
   return size_t(1024) + kStages * kBytes + 2 * kStages * 8 + 8 * (size_t(p.groups) + 1);
 }
 
-struct Ring {  // stage and parity of its phase, the same in every thread
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kStages) stage = 0, parity ^= 1;
-  }
-};
+// A group's last stage of ragged K has rows of the next group in a and b. Both must go: 0 * NaN is NaN.
+[[maybe_unused]] __device__ __forceinline__ void zero_lines(unsigned char* stage, int live) {
+  const int chunks = (tiles::kStep - live) * 8;  // of 16 bytes, in each box
+  for (int box = 0; box < kBytes / kBox; ++box)
+    for (int i = int(threadIdx.x); i < chunks; i += 256)
+      reinterpret_cast<uint4*>(stage + box * kBox + live * 128)[i] = {0, 0, 0, 0};
+}
 
 template <bool ragged_k, bool b_k_major, class Out>
 __global__ void __launch_bounds__(kThreads, 1)
     grouped_product(const GroupedProduct p, const __grid_constant__ CUtensorMap map_a,
                     const __grid_constant__ CUtensorMap map_b) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#ifdef SWITCHYARD_WGMMA
   constexpr bool a_k_major = !ragged_k;
   unsigned char* raw = dynamic_shared();
   unsigned char* stages = raw + (1024 - shared_address(raw) % 1024) % 1024;
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       barrier_init(full + s, 1);
       barrier_init(empty + s, 8);  // the warps that multiply
     }
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    barrier_init_fence();
   }
   const int64_t column_tiles = tiles::ceil_div(p.n, kTileN),
                 row_tiles = tiles::ceil_div(p.m, kTileM);
@@ -60,9 +60,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     if constexpr (ragged_k) return tiles::equal_tile(t, row_tiles, column_tiles, kTileM, kTileN);
     else return tiles::ragged_tile(first, p.groups, t, column_tiles, kTileM, kTileN);
   };
-  Ring ring;
+  Ring<kStages> ring;
   if (threadIdx.x >= 256) {  // --- fetch
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    give_registers<40>();
     for (int64_t t = threadIdx.x == 256 ? blockIdx.x : count; t < count; t += gridDim.x) {
       const tiles::Tile at = tile(t);
       const int start = int(p.offsets[at.group]), column = int(at.column), row = int(at.row);
@@ -74,22 +74,22 @@ __global__ void __launch_bounds__(kThreads, 1)
         barrier_expect(here, kBytes);  // zeros beyond the matrix count
         if constexpr (ragged_k) {
           for (int i = 0; i < kTileM / 64; ++i)
-            tma_2d(a + i * kBox, &map_a, here, row + 64 * i, start + done);
+            tma_fetch(a + i * kBox, &map_a, here, row + 64 * i, start + done, 0);
           for (int i = 0; i < kTileN / 64; ++i)
-            tma_3d(b + i * kBox, &map_b, here, column + 64 * i, start + done, 0);
+            tma_fetch(b + i * kBox, &map_b, here, column + 64 * i, start + done, 0);
         } else {
-          tma_2d(a, &map_a, here, done,
-                 start + row);  // rows of the next group are computed and not stored
-          if constexpr (b_k_major) tma_3d(b, &map_b, here, done, column, at.group);
+          // Rows of the next group come along: they are computed and not stored.
+          tma_fetch(a, &map_a, here, done, start + row, 0);
+          if constexpr (b_k_major) tma_fetch(b, &map_b, here, done, column, at.group);
           else
             for (int i = 0; i < kTileN / 64; ++i)
-              tma_3d(b + i * kBox, &map_b, here, column + 64 * i, done, at.group);
+              tma_fetch(b + i * kBox, &map_b, here, column + 64 * i, done, at.group);
         }
         ring.next();
       }
     }
   } else {  // --- multiply
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    take_registers<232>();
     const int group_of_warps = int(threadIdx.x / 128), warp = int(threadIdx.x / 32 % 4),
               lane = int(threadIdx.x % 32);
     for (int64_t t = blockIdx.x; t < count; t += gridDim.x) {
@@ -110,18 +110,10 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int done = 0; done < k; done += tiles::kStep) {
         barrier_wait(full + ring.stage, ring.parity);
         unsigned char* stage = stages + ring.stage * kBytes;
-        if constexpr (ragged_k) {  // zero the rows of the next group, in a and in b: 0 * NaN is NaN
-          const int live = k - done;
-          if (live < tiles::kStep) {
-            for (int i = int(threadIdx.x); i < (tiles::kStep - live) * 8 * 6; i += 256) {
-              const int chunk = i % 8, line = live + i / 8 % (tiles::kStep - live),
-                        box = i / 8 / (tiles::kStep - live);
-              *reinterpret_cast<uint4*>(stage + box * kBox + line * 128 + chunk * 16) = {0, 0, 0,
-                                                                                         0};
-            }
-            asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-            asm volatile("bar.sync 1, 256;" ::: "memory");
-          }
+        if (ragged_k && k - done < tiles::kStep) {
+          zero_lines(stage, k - done);
+          proxy_fence();
+          barrier_of_warps<256>();
         }
         const uint64_t a =
             tiles::operand_descriptor(a_k_major, shared_address(stage) + group_of_warps * kBox);
@@ -166,55 +158,23 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-// The driver's function, without linking the driver's library
-decltype(&cuTensorMapEncodeTiled) encode_function() {
-  static const auto found = [] {
-    void* entry = nullptr;
-    cudaDriverEntryPointQueryResult result;
-    const bool there =
-        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000, cudaEnableDefault,
-                                         &result) == cudaSuccess &&
-        result == cudaDriverEntryPointSuccess;
-    if (!there) cudaGetLastError();
-    return there ? reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(entry) : nullptr;
-  }();
-  return found;
-}
-
-// A stack of row-major matrices [groups, rows, columns]; a box is 64 columns (128 bytes) wide and box_rows high.
-CUtensorMap make_map(const BFloat16* data, int rank, int64_t columns, int64_t rows, int64_t groups,
-                     int box_rows) {
-  const cuuint64_t size[3] = {cuuint64_t(columns), cuuint64_t(rows), cuuint64_t(groups)};
-  const cuuint64_t pitch[2] = {cuuint64_t(columns) * 2, cuuint64_t(columns) * cuuint64_t(rows) * 2};
-  const cuuint32_t box[3] = {64, cuuint32_t(box_rows), 1}, step[3] = {1, 1, 1};
-  CUtensorMap map;
-  const CUresult status = encode_function()(
-      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, cuuint32_t(rank), const_cast<BFloat16*>(data), size,
-      pitch, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  check(status == CUDA_SUCCESS,
-        concat("cuTensorMapEncodeTiled: error ", int(status), " for a stack of ", groups,
-               " matrices of ", rows, " x ", columns));
-  return map;
-}
-
 template <bool ragged_k, bool b_k_major, class Out>
 void launch_product(const GroupedProduct& p) {
   const int64_t row_tiles = ragged_k ? p.groups * ceil_div(p.m, kTileM)  // else at most
                                      : ceil_div(p.m, kTileM) + std::min(p.groups, p.m);
   const int64_t blocks = std::min<int64_t>(row_tiles * ceil_div(p.n, kTileN), multiprocessors());
   const CUtensorMap a =
-      ragged_k ? make_map(p.a, 2, p.m, p.k, 1, 64) : make_map(p.a, 2, p.k, p.m, 1, kTileM);
-  const CUtensorMap b = ragged_k    ? make_map(p.b, 3, p.n, p.k, 1, 64)
-                        : b_k_major ? make_map(p.b, 3, p.k, p.n, p.groups, kTileN)
-                                    : make_map(p.b, 3, p.n, p.k, p.groups, 64);
+      ragged_k ? tensor_map(p.a, p.m, p.k, 1, 64) : tensor_map(p.a, p.k, p.m, 1, kTileM);
+  const CUtensorMap b = ragged_k    ? tensor_map(p.b, p.n, p.k, 1, 64)
+                        : b_k_major ? tensor_map(p.b, p.k, p.n, p.groups, kTileN)
+                                    : tensor_map(p.b, p.n, p.k, p.groups, 64);
   launch(grouped_product<ragged_k, b_k_major, Out>, dim3(unsigned(blocks)), kThreads,
          shared_bytes(p), p, a, b);
 }
 
 }  // namespace
 
-bool wgmma_available() { return compute_capability() == 90 && encode_function() != nullptr; }
+bool wgmma_available() { return compute_capability() == 90 && tensor_maps_available(); }
 
 void grouped_wgmma(const GroupedProduct& p, bool b_k_major) {
   check(wgmma_available(), "wgmma needs an H100 or H200 and its driver");
