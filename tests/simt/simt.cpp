@@ -187,7 +187,15 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>
 
 using simt::memory;
 
-cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
+// One GPU, or as many as EMULATED_GPUS says.
+cudaError_t cudaGetDeviceCount(int* n) {
+  const char* count = std::getenv("EMULATED_GPUS");
+  return *n = count ? std::atoi(count) : 1, cudaSuccess;
+}
+cudaError_t cudaDeviceGetPCIBusId(char* id, int size, int device) {
+  std::snprintf(id, size_t(size), "%d", device);
+  return cudaSuccess;
+}
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int) {
   *value = what == cudaDevAttrMultiProcessorCount            ? 4
            : what == cudaDevAttrComputeCapabilityMajor       ? 8
