@@ -20,7 +20,6 @@
 #define __host__
 #define __constant__ static const
 #define __forceinline__ inline
-#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __shared__ static thread_local  // a rank thread runs one block at a time
@@ -178,8 +177,8 @@ auto warp_exchange(unsigned mask, T value, const F& result) {
 
 #define threadIdx (::simt::place.thread)
 #define blockIdx (::simt::place.block)
-#define blockDim (::simt::place.block_size)
-#define gridDim (::simt::place.grid_size)
+// Not macros: the launch configuration has members of these names.
+extern constinit thread_local dim3 blockDim, gridDim;
 
 template <class... P, class... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* c, void (*kernel)(P...), A&&... args) {

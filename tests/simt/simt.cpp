@@ -175,6 +175,7 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>
   const DeviceAccess access;
   Scheduler& s = scheduler;
   s.thread = &thread;
+  blockDim = block, gridDim = grid;
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)
       for (unsigned x = 0; x < grid.x; ++x) {
@@ -184,6 +185,8 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>
 }
 
 }  // namespace simt
+
+constinit thread_local dim3 blockDim, gridDim;
 
 using simt::memory;
 
