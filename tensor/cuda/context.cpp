@@ -1,6 +1,8 @@
 // A rank's share of a GPU: device, stream, stream-ordered pool.
 #include "tensor/cuda/context.h"
 
+#include <cublasLt.h>
+
 #include <algorithm>
 #include <atomic>
 
@@ -52,7 +54,9 @@ const std::shared_ptr<Context>& context() {
 }  // namespace
 
 std::string version() {
-  return concat("CUDA ", CUDART_VERSION / 1000, ".", CUDART_VERSION % 1000 / 10);
+  const size_t lt = cublasLtGetVersion();
+  return concat("CUDA ", CUDART_VERSION / 1000, ".", CUDART_VERSION % 1000 / 10, ", cuBLASLt ",
+                lt / 10000, ".", lt / 100 % 100, ".", lt % 100);
 }
 
 int device_count() {

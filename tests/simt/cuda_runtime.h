@@ -150,6 +150,7 @@ struct DeviceAccess {
 
 // A kernel's pointers point to device memory, or nowhere.
 bool on_device(const void* p);
+bool inside_allocation(const void* p, size_t bytes);  // all of them in one that is live
 [[noreturn]] void die(const char* why);
 template <class T>
 void check_argument(const T& argument) {

@@ -44,6 +44,15 @@ Memory& memory() {
   return m;
 }
 
+// NaN everywhere; big blocks have it at their ends only, as every page in use slows down protect().
+void poison(unsigned char* block, size_t bytes) {
+  constexpr size_t kEnd = 4096;
+  if (bytes <= (16 << 20)) return void(std::memset(block, kPoison, bytes));
+  madvise(block, bytes, MADV_DONTNEED);
+  std::memset(block, kPoison, kEnd);
+  std::memset(block + bytes - kEnd, kPoison, kEnd);
+}
+
 // --- fibers -----------------------------------------------------------------------------------------------
 constexpr size_t kStack = 256 << 10;
 enum class State { Ready, AtBlock, AtWarp, Done };
@@ -157,6 +166,14 @@ bool on_device(const void* p) {
   const auto* byte = static_cast<const unsigned char*>(p);
   return byte >= memory().base && byte < memory().base + kArena;
 }
+bool inside_allocation(const void* p, size_t bytes) {
+  const DeviceAccess access;
+  auto* const from = static_cast<unsigned char*>(const_cast<void*>(p));
+  const auto next = memory().live.upper_bound(from);
+  if (next == memory().live.begin()) return false;
+  const auto& [block, size] = *std::prev(next);
+  return from + bytes <= block + size;
+}
 
 void block_barrier() { scheduler.pause(State::AtBlock); }
 void warp_barrier(unsigned mask) {
@@ -225,7 +242,7 @@ cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
     m.used += whole;
     m.protect(PROT_READ | PROT_WRITE);
   }
-  std::memset(block, simt::kPoison, whole);
+  simt::poison(block, whole);
   m.live[block + simt::kGuard] = bytes;
   *p = block + simt::kGuard;
   return cudaSuccess;
