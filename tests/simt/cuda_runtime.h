@@ -3,8 +3,8 @@
 // of a block are fibers that change at barriers and warp operations, so that the arithmetic, the index
 // arithmetic and the barriers are those of the kernel. What it shows: results, writes next to an allocation, reads of memory
 // that nobody wrote (NaN), host code that touches device memory (the process dies with SIGSEGV: it is
-// mapped during launches and copies only), barriers that not every thread reaches.
-// What it cannot show: races, speed, and what the real compiler makes of the code.
+// mapped during launches and copies only), barriers that not every thread reaches, most barriers that are missing.
+// What it cannot show: races between blocks, speed, and what the real compiler makes of the code.
 #pragma once
 #include <algorithm>
 #include <cmath>
