@@ -28,11 +28,11 @@ trap 'rm -rf "$work"' EXIT
 : > "$log"
 say() { echo "$*" | tee -a "$log"; }
 
+[[ -z $bin || -z $dry ]] || { echo "--dry builds its own programs: leave out --bin" >&2; exit 2; }
 [[ -z $bin ]] || bin=$(realpath "$bin")
 # The programs. The dry run takes those of the emulated GPU.
 if [[ -n $bin ]]; then
   tests=$bin/test_gpu bench=$bin/bench_gpu train=$bin/train_hmoe
-  [[ -z $dry ]] || tests=$bin/test_cuda
   export LD_LIBRARY_PATH=$bin/lib:${LD_LIBRARY_PATH:-} PATH=$PATH:$bin
   # one process, without the helper program that Open MPI would start
   [[ ! -d $bin/openmpi ]] || export OPAL_PREFIX=$bin/openmpi OMPI_MCA_ess_singleton_isolated=1
@@ -75,7 +75,7 @@ stage_build() {
   local program missing
   for program in "$tests" "$bench" "$train"; do
     [[ -x $program ]] || { [[ -n $dry && $program == "$bench" ]] && continue; detail="$program is missing"; return 1; }
-    missing=$(ldd "$program" | awk '/not found/ {printf " %s", $1}')
+    missing=$(ldd "$program" 2> /dev/null | awk '/not found/ {printf " %s", $1}')
     [[ -z $missing ]] || { detail="$program: libraries not found:$missing"; return 1; }
   done
   if [[ -z $dry ]] && command -v cuobjdump > /dev/null; then # which instructions the matrix kernels really use
@@ -90,7 +90,7 @@ gtests() { # SECONDS FILTER
   local status=$? passed failed
   passed=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test.*/\1/p' "$work/out")
   failed=$(sed -nE 's/^\[  FAILED  \] ([0-9]+) test.*/\1/p' "$work/out" | head -n 1)
-  detail="${passed:-0} passed${failed:+, $failed failed: $(sed -nE 's/^\[  FAILED  \] ([A-Za-z].*[^,]),? .*ms.*/\1/p' "$work/out" | head -n 3 | tr '\n' ' ')}"
+  detail="${passed:-0} passed${failed:+, $failed failed: $(sed -nE 's/^\[  FAILED  \] ([^0-9 ][^ ,]*).*/\1/p' "$work/out" | sort -u | head -n 3 | tr '\n' ' ')}"
   [[ $status -eq 0 && ${passed:-0} -eq 0 ]] && { detail="no test ran"; [[ -n $dry ]] && return 77 || return 1; }
   [[ $status -eq 0 ]] || [[ -n $failed ]] || detail="died: $(last_line)"
   return $status
@@ -144,7 +144,7 @@ stage_bench() {
   status=$?
   cat "$work/out"
   detail=$(grep '^ceilings' "$work/out" || echo "$(grep -cE ' (GB/s|TFLOP/s) ' "$work/out") kernels")
-  [[ $status -eq 0 ]] || detail="$(grep -c FAILED "$work/out") kernels failed; $detail"
+  [[ $status -eq 0 ]] || detail="$(grep -c FAILED "$work/out") kernels failed; $(last_line)"
   return $status
 }
 
@@ -159,7 +159,7 @@ stage_model() {
     cat "$work/model/log.jsonl" >> "$log"
     # forward and backward: three times the forward FLOPs
     detail+="$preset: $(jq -rs 'map(select(.kind == "train")) | last |
-      "\(.tokens_per_second | round) tokens/s, \(.tokens_per_second * .flops_per_token * 3 / 1e10 | round / 100) TFLOP/s, \(.peak_mib | round) MiB"' \
+      "\(.tokens_per_second | round) tokens/s, \(.tokens_per_second * .flops_per_token * 3 / 1e9 | round / 1000) TFLOP/s, \(.peak_mib | round) MiB"' \
       "$work/model/log.jsonl"); "
   done
 }
