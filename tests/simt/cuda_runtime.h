@@ -3,8 +3,8 @@
 // of a block are fibers that change at barriers and warp operations, so that the arithmetic, the index
 // arithmetic and the barriers are those of the kernel. What it shows: results, writes next to an allocation, reads of memory
 // that nobody wrote (NaN), host code that touches device memory (the process dies with SIGSEGV: it is
-// mapped during launches and copies only), barriers that not every thread reaches.
-// What it cannot show: races, speed, and what the real compiler makes of the code.
+// mapped during launches and copies only), barriers that not every thread reaches, most barriers that are missing.
+// What it cannot show: races between blocks, speed, and what the real compiler makes of the code.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -20,7 +20,6 @@
 #define __host__
 #define __constant__ static const
 #define __forceinline__ inline
-#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __shared__ static thread_local  // a rank thread runs one block at a time
@@ -176,8 +175,8 @@ auto warp_exchange(unsigned mask, T value, const F& result) {
 
 #define threadIdx (::simt::place.thread)
 #define blockIdx (::simt::place.block)
-#define blockDim (::simt::place.block_size)
-#define gridDim (::simt::place.grid_size)
+// Not macros: the launch configuration has members of these names.
+extern constinit thread_local dim3 blockDim, gridDim;
 
 template <class... P, class... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* c, void (*kernel)(P...), A&&... args) {
