@@ -71,15 +71,6 @@ Tensor by_group(const Tensor& x, int64_t groups) {
   return x.reshape({groups, x.dim(-2), x.dim(-1)});
 }
 
-// The offsets [G+1] of groups, which must rise from 0 to n
-const int64_t* checked_offsets(const char* kernel, const Tensor& offsets, int64_t n) {
-  const int64_t* o = offsets.data<int64_t>();
-  const int64_t* last = o + offsets.numel() - 1;
-  if (last < o || *o != 0 || *last != n || !std::is_sorted(o, last + 1))
-    throw Error(concat(kernel, ": offsets do not rise from 0 to ", n));
-  return o;
-}
-
 }  // namespace
 
 template <class T>
