@@ -1,6 +1,6 @@
 // Matrix products of all experts in one launch, bf16 with f32 sums: the rows of x are sorted by group (expert),
 // and the blocks read the offsets themselves, so the host never waits for the counts.
-// Two implementations: grouped_mma.cu (mma.sync, sm_80 and newer) and grouped_wgmma_native.cu (wgmma, H100/H200).
+// Two implementations: grouped_mma.cu (mma.sync, sm_80 and newer) and grouped_wgmma.cu (wgmma, H100/H200).
 // Both take the inner index in steps of 16, ascending: the tile size and the grid do not change the bits.
 // Read next: grouped_tiles.h, the index arithmetic.
 #pragma once

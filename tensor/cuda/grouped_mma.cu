@@ -1,7 +1,7 @@
 // Grouped products with mma.sync, for sm_80 and newer. A block takes the tiles blockIdx, blockIdx + gridDim, ...
 // of c; three stages of 64 inner elements come by cp.async, and the first stages of the next tile travel while
 // the present one is stored.
-// Read before: grouped_kernel.h. Read next: grouped_wgmma_native.cu.
+// Read before: grouped_kernel.h. Read next: grouped_wgmma.cu.
 #include <algorithm>
 
 #include "tensor/cuda/grouped_gemm.h"

@@ -1,4 +1,4 @@
-// The grouped products of grouped_wgmma_native.cu, with their arguments checked by grouped_mma.cu.
+// The grouped products of grouped_wgmma.cu, with their arguments checked by grouped_mma.cu.
 #pragma once
 #include "tensor/cuda/grouped_kernel.h"
 

@@ -152,7 +152,9 @@ TEST(CudaGrouped, WeightGradient) {
             }
             expect_near(got[(g * c.m + j) * c.k + i], sum, size, dtype);
           }
-      EXPECT_EQ(bits(weight_gradient(c, dy, x, dtype, {})), bits(dw));
+      if (dtype == DType::F32) {
+        EXPECT_EQ(bits(weight_gradient(c, dy, x, dtype, {})), bits(dw));
+      }
       if (!cuda::wgmma_available()) continue;
       const auto other = values(weight_gradient(c, dy, x, dtype, {GroupedKind::Wgmma}));
       for (size_t i = 0; i < other.size(); ++i)
