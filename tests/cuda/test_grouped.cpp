@@ -135,6 +135,7 @@ TEST(CudaGrouped, Bias) {
 TEST(CudaGrouped, WeightGradient) {
   for (const Case& c : kCases)
     for (const DType dtype : {DType::F32, DType::BF16}) {
+      if (dtype == DType::BF16 && c.groups() != 8) continue;  // one case will do
       const Tensor x = random({c.n(), c.k}, DType::BF16, 4),
                    dy = random({c.n(), c.m}, DType::BF16, 5);
       const auto vx = values(x), vdy = values(dy);
