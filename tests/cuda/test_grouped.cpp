@@ -31,14 +31,17 @@ std::vector<int64_t> only(int groups, int g, int64_t rows) {
 }
 
 // One, few and many groups; without rows, with one row, with all; widths below, at and above a tile and a stage
-const std::vector<Case> kCases = {{{200}, 72, 136},
-                                  {{0, 1, 130}, 8, 264},
-                                  {{64, 128, 3}, 64, 128},
-                                  {{5, 0, 0, 70, 1, 17, 0, 129}, 200, 40},
-                                  {only(64, 37, 150), 24, 16},
-                                  {std::vector<int64_t>(64, 2), 16, 8},
-                                  {{0, 0, 0}, 16, 16},
-                                  {{3}, 0, 8}};
+const std::vector<Case> kCases = {
+    {{200}, 72, 136},
+    {{0, 1, 130}, 8, 264},
+    {{64, 128, 3}, 64, 128},
+    {{5, 0, 0, 70, 1, 17, 0, 129}, 200, 40},
+    {only(64, 37, 150), 24, 16},
+    {std::vector<int64_t>(64, 2), 16, 8},
+    {{0, 0, 0}, 16, 16},
+    {{3}, 0, 8},
+    {{70, 3}, 392, 40},  // more stages than a ring has, inside a tile; the next one for ragged K
+    {{290}, 16, 8}};
 
 std::vector<GroupedChoice> choices() {
   std::vector<GroupedChoice> all = {{GroupedKind::Mma, 64}, {GroupedKind::Mma, 128}};
