@@ -127,7 +127,8 @@ TEST_F(Parity, Elementwise) {
         multiply(b, b, v);
         for (bool decoupled : {false, true})
           compare("adam " + name, exact, {a, y, c, v}, {}, [&](auto& t, auto&) {
-            adam_step(t[0], AdamSpec{1e-2, 0.9, 0.98, 1e-8, 0.1, decoupled, 3, 0.5}, t[1], t[2], t[3]);
+            adam_step(t[0], AdamSpec{1e-2, 0.9, 0.98, 1e-8, 0.1, decoupled, 3, 0.5}, t[1], t[2],
+                      t[3]);
           });
       }
 }
