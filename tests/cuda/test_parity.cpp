@@ -262,7 +262,7 @@ TEST_F(Parity, LayerNormSumsOverManyRows) {
 
 TEST_F(Parity, GroupedSumRows) {
   for (DType type : kFloats)
-    for (int64_t c : {1, 5, 64, 300})
+    for (int64_t c : {1, 5, 132})
       for (const std::vector<int64_t>& offsets : std::vector<std::vector<int64_t>>{
                {0, 0}, {0, 1}, {0, 64}, {0, 65}, {0, 0, 3, 3, 40, 200, 200}, {0, 4500, 4501}}) {
         const Tensor o = Tensor::of(offsets), x = normal({offsets.back(), c}, type);
@@ -275,8 +275,8 @@ TEST_F(Parity, GroupedSumRows) {
 
 TEST_F(Parity, GatherAndScatter) {
   for (DType type : kFloats)
-    for (int64_t c : {1, 5, 64, 260})
-      for (int64_t n : {0, 1, 50, 150})
+    for (int64_t c : {1, 7, 132})
+      for (int64_t n : {0, 1, 150})
         for (int64_t m : {1, 3, 300}) {
           const std::string name = concat(name_of(type), " ", n, " x ", c, " of ", m);
           const Tensor at = indices(n, m), x = normal({n, c}, type, m == 3),
@@ -290,8 +290,8 @@ TEST_F(Parity, GatherAndScatter) {
 
 TEST_F(Parity, Combine) {
   for (DType type : kFloats)
-    for (int64_t c : {1, 5, 64, 1100})
-      for (int64_t tokens : {0, 1, 30}) {
+    for (int64_t c : {5, 132, 1100})
+      for (int64_t tokens : {0, 1, 20}) {
         std::vector<int64_t> offsets = {0}, position;
         int64_t rows = 2;  // two that nobody chose
         for (int64_t s = 0; s < tokens; ++s) {
