@@ -42,7 +42,7 @@ __device__ void with_pack(int64_t k, const F& f, P*... p) {
 
 // --- elements ---------------------------------------------------------------------------------------------
 template <class F, class... P>
-__global__ void element_kernel(int64_t n, int64_t packs, F f, P*... p) {
+__global__ void __launch_bounds__(256, 2) element_kernel(int64_t n, int64_t packs, F f, P*... p) {
   const int64_t first = blockIdx.x * int64_t(blockDim.x) + threadIdx.x;
   const int64_t step = gridDim.x * int64_t(blockDim.x);
   for (int64_t k = first; k < packs; k += step)
@@ -166,7 +166,7 @@ struct Row {
   template <class T, class G, class F, class... X>
   __device__ T fold(int64_t n, T total, const G& g, const F& f, const X*... x) const {
     const int64_t v = width(n);
-#pragma unroll 4
+#pragma unroll(Packs ? 4 : 2)
     for (int64_t k = Team::rank(); k < n / v; k += Team::size())
       if constexpr (Packs)
         with_pack(
@@ -206,7 +206,8 @@ struct RowPointers {
   int64_t step[N];
 };
 template <class Team, bool Packs, class F, class T, size_t N>
-__global__ void __launch_bounds__(Team::max_threads, 1024 / Team::max_threads)
+__global__ void __launch_bounds__(Team::max_threads,
+                                  (sizeof(T) == 4 ? 1024 : 512) / Team::max_threads)
     row_kernel(int64_t n, int64_t c, F f, RowPointers<T, N> x) {
   for (int64_t i = Team::index(); i < n; i += Team::count())
     [&]<size_t... K>(std::index_sequence<K...>) {

@@ -8,15 +8,10 @@
 #include <random>
 
 #include "tensor/device.h"
-#include "tensor/kernels.h"
+#include "tests/cuda/compare.h"
 
 namespace switchyard {
 namespace {
-
-const uint64_t seed = [] {
-  const int wanted = testing::GTEST_FLAG(random_seed);
-  return uint64_t(wanted ? wanted : std::random_device()() % 99999 + 1);
-}();
 
 using Tensors = std::vector<Tensor>;
 
@@ -24,11 +19,7 @@ class Parity : public testing::Test {
  protected:
   void SetUp() override {
     if (cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
-    numbers_.seed(seed);
-    RecordProperty("seed", int(seed));
-  }
-  void TearDown() override {
-    if (HasFailure()) std::printf("repeat with --gtest_random_seed=%d\n", int(seed));
+    numbers_.seed(test_seed());
   }
   int64_t below(int64_t n) { return int64_t(numbers_() % uint64_t(n)); }
   // Normal numbers, which fill the shape or a tensor at an odd address
@@ -127,7 +118,8 @@ TEST_F(Parity, Elementwise) {
         multiply(b, b, v);
         for (bool decoupled : {false, true})
           compare("adam " + name, exact, {a, y, c, v}, {}, [&](auto& t, auto&) {
-            adam_step(t[0], AdamSpec{1e-2, 0.9, 0.98, 1e-8, 0.1, decoupled, 3, 0.5}, t[1], t[2], t[3]);
+            adam_step(t[0], AdamSpec{1e-2, 0.9, 0.98, 1e-8, 0.1, decoupled, 3, 0.5}, t[1], t[2],
+                      t[3]);
           });
       }
 }
