@@ -118,7 +118,7 @@ class TrainLog {
   }
 
   // Of rank 0's process: resident memory, open descriptors, and rank 0's live tensor bytes.
-  static json process_usage() {
+  json process_usage() const {
     int64_t pages = 0, resident = 0;
     std::ifstream("/proc/self/statm") >> pages >> resident;
     const std::filesystem::directory_iterator files("/proc/self/fd");

@@ -3,8 +3,8 @@
 // of a block are fibers that change at barriers and warp operations, so that the arithmetic, the index
 // arithmetic and the barriers are those of the kernel. What it shows: results, writes next to an allocation, reads of memory
 // that nobody wrote (NaN), host code that touches device memory (the process dies with SIGSEGV: it is
-// mapped during launches and copies only), barriers that not every thread reaches.
-// What it cannot show: races, speed, and what the real compiler makes of the code.
+// mapped during launches and copies only), barriers that not every thread reaches, most barriers that are missing.
+// What it cannot show: races between blocks, speed, and what the real compiler makes of the code.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -97,7 +97,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device);
+cudaError_t cudaDeviceGetPCIBusId(char* id, int size, int device);
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+inline cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
   return *s = nullptr, cudaSuccess;
 }
