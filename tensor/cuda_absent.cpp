@@ -15,6 +15,10 @@ std::shared_ptr<std::byte> allocate(int64_t) { absent(); }
 AllocatorStats allocator_stats() { return {}; }
 void copy(const std::byte*, Device, std::byte*, Device, int64_t) { absent(); }
 void synchronize() {}
+std::string device_id() { absent(); }
+std::string new_link_id() { return ""; }
+std::unique_ptr<PeerLink> connect_peers(const std::string&, int, int) { absent(); }
+void set_watch(std::function<void()>) {}
 
 }  // namespace switchyard::cuda
 

@@ -1,6 +1,8 @@
 // A rank's share of a GPU: device, stream, stream-ordered pool.
 #include "tensor/cuda/context.h"
 
+#include <cublasLt.h>
+
 #include <algorithm>
 #include <atomic>
 
@@ -34,6 +36,7 @@ struct Context {
 
   int device, processors = 0, capability = 0;
   cudaStream_t stream = nullptr;
+  std::function<void()> watch;
   Counters counters;
 };
 
@@ -51,7 +54,9 @@ const std::shared_ptr<Context>& context() {
 }  // namespace
 
 std::string version() {
-  return concat("CUDA ", CUDART_VERSION / 1000, ".", CUDART_VERSION % 1000 / 10);
+  const size_t lt = cublasLtGetVersion();
+  return concat("CUDA ", CUDART_VERSION / 1000, ".", CUDART_VERSION % 1000 / 10, ", cuBLASLt ",
+                lt / 10000, ".", lt / 100 % 100, ".", lt % 100);
 }
 
 int device_count() {
@@ -108,6 +113,23 @@ void copy(const std::byte* from, Device from_device, std::byte* to, Device to_de
   if (kind != cudaMemcpyDeviceToDevice) synchronize();
 }
 
-void synchronize() { CUDA_CHECK(cudaStreamSynchronize(stream())); }
+void set_watch(std::function<void()> watch) { context()->watch = std::move(watch); }
+
+// By asking, not by waiting inside the driver: a message that never comes must not hang the rank.
+void synchronize() {
+  const auto& own = context();
+  cudaError_t status = cudaStreamQuery(own->stream);
+  while (status == cudaErrorNotReady) {
+    if (own->watch) own->watch();
+    status = cudaStreamQuery(own->stream);
+  }
+  CUDA_CHECK(status);
+}
+
+std::string device_id() {
+  char id[32] = {};
+  CUDA_CHECK(cudaDeviceGetPCIBusId(id, sizeof id, context()->device));
+  return id;
+}
 
 }  // namespace switchyard::cuda

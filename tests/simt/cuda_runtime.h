@@ -97,7 +97,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device);
+cudaError_t cudaDeviceGetPCIBusId(char* id, int size, int device);
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+inline cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
   return *s = nullptr, cudaSuccess;
 }
@@ -148,6 +150,7 @@ struct DeviceAccess {
 
 // A kernel's pointers point to device memory, or nowhere.
 bool on_device(const void* p);
+bool inside_allocation(const void* p, size_t bytes);  // all of them in one that is live
 [[noreturn]] void die(const char* why);
 template <class T>
 void check_argument(const T& argument) {

@@ -44,6 +44,15 @@ Memory& memory() {
   return m;
 }
 
+// NaN everywhere; big blocks have it at their ends only, as every page in use slows down protect().
+void poison(unsigned char* block, size_t bytes) {
+  constexpr size_t kEnd = 4096;
+  if (bytes <= (16 << 20)) return void(std::memset(block, kPoison, bytes));
+  madvise(block, bytes, MADV_DONTNEED);
+  std::memset(block, kPoison, kEnd);
+  std::memset(block + bytes - kEnd, kPoison, kEnd);
+}
+
 // --- fibers -----------------------------------------------------------------------------------------------
 constexpr size_t kStack = 256 << 10;
 enum class State { Ready, AtBlock, AtWarp, Done };
@@ -162,6 +171,14 @@ bool on_device(const void* p) {
   const auto* byte = static_cast<const unsigned char*>(p);
   return byte >= memory().base && byte < memory().base + kArena;
 }
+bool inside_allocation(const void* p, size_t bytes) {
+  const DeviceAccess access;
+  auto* const from = static_cast<unsigned char*>(const_cast<void*>(p));
+  const auto next = memory().live.upper_bound(from);
+  if (next == memory().live.begin()) return false;
+  const auto& [block, size] = *std::prev(next);
+  return from + bytes <= block + size;
+}
 
 void block_barrier() { scheduler.pause(State::AtBlock); }
 void warp_barrier(unsigned mask) {
@@ -195,7 +212,15 @@ constinit thread_local dim3 blockDim, gridDim;
 
 using simt::memory;
 
-cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
+// One GPU, or as many as EMULATED_GPUS says.
+cudaError_t cudaGetDeviceCount(int* n) {
+  const char* count = std::getenv("EMULATED_GPUS");
+  return *n = count ? std::atoi(count) : 1, cudaSuccess;
+}
+cudaError_t cudaDeviceGetPCIBusId(char* id, int size, int device) {
+  std::snprintf(id, size_t(size), "%d", device);
+  return cudaSuccess;
+}
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int) {
   *value = what == cudaDevAttrMultiProcessorCount            ? 4
            : what == cudaDevAttrComputeCapabilityMajor       ? 8
@@ -222,7 +247,7 @@ cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
     m.used += whole;
     m.protect(PROT_READ | PROT_WRITE);
   }
-  std::memset(block, simt::kPoison, whole);
+  simt::poison(block, whole);
   m.live[block + simt::kGuard] = bytes;
   *p = block + simt::kGuard;
   return cudaSuccess;
