@@ -3,7 +3,7 @@
 #   --stages LIST   of build,parity,moe,train,sanitizer,bench,model (default: all, in this order)
 #   --bin DIR       programs made elsewhere (tools/gpu_pack.sh) in place of a build here
 #   --build DIR     build folder (default build-gpu)
-#   --only PART     bench: only kernels whose name has PART
+#   --only PART     parity and bench: only tests and kernels whose name has PART
 #   --log FILE      full output (default gpu_check.log)
 #   --dry           without a GPU: the emulated GPU and the CPU take its place, sizes are tiny
 # A short table comes last. exit code: 1 when a stage failed. Failing results stop bench and model.
@@ -35,7 +35,7 @@ say() { echo "$*" | tee -a "$log"; }
 # The programs. The dry run takes those of the emulated GPU.
 if [[ -n $bin ]]; then
   tests=$bin/test_gpu bench=$bin/bench_gpu train=$bin/train_hmoe
-  LD_LIBRARY_PATH=$bin/lib:${LD_LIBRARY_PATH:-} PATH=$PATH:$bin
+  LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PATH=$PATH:$bin
   # one process, without the helper program that Open MPI would start
   [[ ! -d $bin/openmpi ]] || export OPAL_PREFIX=$bin/openmpi OMPI_MCA_ess_singleton_isolated=1
 else
@@ -44,10 +44,10 @@ else
 fi
 # cuBLASLt and cuDNN may be a Python package's
 for folder in /usr/local/cuda/lib64 /opt/*/.venv/lib/python3*/site-packages/nvidia/{cudnn,cu13,cublas,cuda_runtime}/lib; do
-  [[ ! -d $folder ]] || LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:$folder
+  [[ ! -d $folder ]] || LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder
 done
 PATH=$PATH:/usr/local/cuda/bin
-export PATH LD_LIBRARY_PATH OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export PATH LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-} OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 # --- stages: each prints to the log, leaves one line in $detail, and returns 0, 1 or 77 (left out) ---------------
 logged() { # SECONDS COMMAND...
@@ -83,7 +83,7 @@ stage_build() {
   done
   if [[ -z $dry ]] && command -v cuobjdump > /dev/null; then # which instructions the matrix kernels really use
     cuobjdump --dump-sass "$tests" 2> /dev/null |
-      awk '/Function :/ {f = $3} /HGMMA/ {++n[f " HGMMA"]} /HMMA/ {++n[f " HMMA"]} / LD[GS]\.E.*128| LDG\.E\.128/ {++n[f " LDG.128"]} / (LDL|STL)/ {++n[f " LOCAL"]}
+      awk '/Function :/ {f = $3} /HGMMA/ {++n[f " HGMMA"]} /HMMA/ {++n[f " HMMA"]} / LDG\.E.*128/ {++n[f " LDG.128"]} / (LDL|STL)/ {++n[f " LOCAL"]}
            END {for (k in n) print n[k], k}' | c++filt | sort -k2 >> "$log"
   fi
 }
@@ -113,7 +113,7 @@ gtests() { # SECONDS FILTER
   [[ ${#failed[@]} -eq 0 && $passed -gt 0 ]]
 }
 whole='*Moe*:*Training*:*Train*' # tests of more than one kernel
-stage_parity() { gtests "$test_limit" "-$whole"; }
+stage_parity() { gtests "$test_limit" "${only:+*$only*}-$whole"; }
 stage_moe() { gtests "$test_limit" "$whole"; }
 
 # Losses of the first updates on the GPU against those on the CPU
