@@ -70,7 +70,7 @@ void Comm::gpu_broadcast(Tensor& t, int root) const {
   if (!link()) {
     Tensor host = t.to(Device::CPU);
     broadcast(host, root);
-    return cuda::copy(host.raw(), host.device(), t.raw(), t.device(), t.bytes());
+    return assign(host, t);
   }
   std::vector<Part> send(size()), receive(size());
   if (rank_ == root)
@@ -83,7 +83,7 @@ void Comm::gpu_all_reduce(Tensor& t, Reduce op) const {
   if (!link() || op != Reduce::Sum) {
     Tensor host = t.to(Device::CPU);
     all_reduce(host, op);
-    return cuda::copy(host.raw(), host.device(), t.raw(), t.device(), t.bytes());
+    return assign(host, t);
   }
   const int n = size();
   std::vector<int64_t> bytes;  // of each member's segment

@@ -4,7 +4,6 @@
 
 #include "nn/checkpoint.h"
 #include "nn/checkpoint_files.h"
-#include "tensor/device.h"
 
 namespace switchyard {
 using Json = nlohmann::json;
@@ -108,7 +107,7 @@ void load_checkpoint(const std::string& folder, const std::vector<CheckpointEntr
              "; give the options it was trained with (its config.toml, or inspect --show-config)"));
   for (const auto& e : into) {
     const Tensor t = model.read(e.path, e.first_row, e.tensor.dim(0));
-    cuda::copy(t.raw(), t.device(), e.tensor.raw(), e.tensor.device(), t.bytes());
+    assign(t, e.tensor);
   }
 }
 

@@ -84,8 +84,15 @@ Tensor Tensor::to(DType dtype) const {
 Tensor Tensor::to(Device device) const {
   if (!defined() || device == device_) return *this;
   Tensor t = empty(shape_, dtype_, device);
-  cuda::copy(data_, device_, t.data_, device, bytes());
+  assign(*this, t);
   return t;
+}
+
+void assign(const Tensor& from, const Tensor& to) {
+  check(from.dtype() == to.dtype() && from.numel() == to.numel(), "assign: unlike tensors");
+  if (from.device() == Device::CPU && to.device() == Device::CPU)
+    std::copy_n(from.raw(), from.bytes(), to.raw());
+  else cuda::copy(from.raw(), from.device(), to.raw(), to.device(), from.bytes());
 }
 
 }  // namespace switchyard

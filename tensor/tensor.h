@@ -75,6 +75,9 @@ class Tensor {
   Device device_ = Device::CPU;
 };
 
+// to = from: of one dtype and number of elements, on any devices
+void assign(const Tensor& from, const Tensor& to);
+
 inline Tensor empty_like(const Tensor& t) {
   return Tensor::empty(t.shape(), t.dtype(), t.device());
 }

@@ -19,6 +19,9 @@ namespace switchyard::cpu {
 inline constexpr int64_t kGrain = 1 << 14;  // elements below which a second thread does not pay
 
 // --- loops ------------------------------------------------------------------------------------------
+// On the functions of an element: a call inside of a loop would keep it from being vectorised.
+#define INLINE __attribute__((always_inline))
+
 // f(i) for i in [begin, end). Iterations are independent, even when an output is also an input: GCC
 // may vectorise without looking for overlap. The local copy keeps f's constants in registers.
 template <class F>
@@ -30,9 +33,8 @@ inline void vector_loop(int64_t begin, int64_t end, const F& f) {
 // f(p[i]...) for n elements on all threads
 template <class F, class... P>
 void element_loop(int64_t n, const F& f, P*... p) {
-  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
-    vector_loop(begin, end, [=](int64_t i) { f(p[i]...); });
-  });
+  const auto at = [=](int64_t i) INLINE { f(p[i]...); };
+  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) { vector_loop(begin, end, at); });
 }
 // f(i) for every row on all threads
 template <class F>
@@ -95,11 +97,11 @@ inline T row_max(const T* x, int64_t n) {  // -inf for an empty row
 struct Row {  // of rows.h: the work of one thread
   template <class T, class F, class... X>
   HD void map(int64_t n, T* y, const F& f, const X*... x) const {
-    vector_loop(0, n, [=](int64_t j) { y[j] = f(x[j]...); });
+    vector_loop(0, n, [=](int64_t j) INLINE { y[j] = f(x[j]...); });
   }
   template <class F, class... X>
   HD auto sum(int64_t n, const F& f, const X*... x) const {
-    return row_sum(n, [=](int64_t j) { return f(x[j]...); });
+    return row_sum(n, [=](int64_t j) INLINE { return f(x[j]...); });
   }
   template <class T>
   HD T max(int64_t n, const T* x) const {
@@ -153,7 +155,7 @@ inline void draw_loop(RandomStream r, uint64_t first, int64_t begin, int64_t end
 // For draw_loop: f(bits, elements...)
 template <class F, class... P>
 auto drawn(const F& f, P*... p) {
-  return [=](int64_t i, uint32_t bits) { f(bits, p[i]...); };
+  return [=](int64_t i, uint32_t bits) INLINE { f(bits, p[i]...); };
 }
 template <class T>
 auto drop(const T* x, T* y, double p) {

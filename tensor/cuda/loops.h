@@ -42,7 +42,7 @@ __device__ void with_pack(int64_t k, const F& f, P*... p) {
 
 // --- elements ---------------------------------------------------------------------------------------------
 template <class F, class... P>
-__global__ void element_kernel(int64_t n, int64_t packs, F f, P*... p) {
+__global__ void __launch_bounds__(256, 2) element_kernel(int64_t n, int64_t packs, F f, P*... p) {
   const int64_t first = blockIdx.x * int64_t(blockDim.x) + threadIdx.x;
   const int64_t step = gridDim.x * int64_t(blockDim.x);
   for (int64_t k = first; k < packs; k += step)
@@ -114,6 +114,7 @@ P* packs(const Tensor& x) {
 // --- rows -------------------------------------------------------------------------------------------------
 // A team of threads has a row. reduce: f over the values of its threads, in a fixed tree, to all of them.
 struct Warp {
+  static constexpr int max_threads = 256;  // of a block
   static __device__ int64_t index() {
     return (blockIdx.x * int64_t(blockDim.x) + threadIdx.x) / 32;
   }
@@ -127,6 +128,7 @@ struct Warp {
   }
 };
 struct Block {
+  static constexpr int max_threads = 512;
   static __device__ int64_t index() { return blockIdx.x; }
   static __device__ int64_t count() { return gridDim.x; }
   static __device__ int rank() { return threadIdx.x; }
@@ -164,7 +166,7 @@ struct Row {
   template <class T, class G, class F, class... X>
   __device__ T fold(int64_t n, T total, const G& g, const F& f, const X*... x) const {
     const int64_t v = width(n);
-#pragma unroll 4
+#pragma unroll(Packs ? 4 : 2)
     for (int64_t k = Team::rank(); k < n / v; k += Team::size())
       if constexpr (Packs)
         with_pack(
@@ -204,7 +206,9 @@ struct RowPointers {
   int64_t step[N];
 };
 template <class Team, bool Packs, class F, class T, size_t N>
-__global__ void row_kernel(int64_t n, int64_t c, F f, RowPointers<T, N> x) {
+__global__ void __launch_bounds__(Team::max_threads,
+                                  (sizeof(T) == 4 ? 1024 : 512) / Team::max_threads)
+    row_kernel(int64_t n, int64_t c, F f, RowPointers<T, N> x) {
   for (int64_t i = Team::index(); i < n; i += Team::count())
     [&]<size_t... K>(std::index_sequence<K...>) {
       f(Row<Team, Packs>(), i, c, (x.start[K] + i * x.step[K])...);
@@ -217,13 +221,13 @@ __global__ void row_kernel(int64_t n, int64_t c, F f, RowPointers<T, N> x) {
 template <class F, class T, size_t N>
 void row_loop(int64_t n, int64_t c, bool packs, const F& f, const RowPointers<T, N>& x) {
   const bool short_rows = c <= 1024;
-  unsigned threads = short_rows ? 256 : 128;
-  while (!short_rows && threads < 1024 && threads * 8 < c) threads *= 2;
+  unsigned threads = short_rows ? Warp::max_threads : 128;
+  while (!short_rows && threads < Block::max_threads && threads * 8 < c) threads *= 2;
   void (*const kernels[2][2])(int64_t, int64_t, F, RowPointers<T, N>) = {
       {row_kernel<Block, false>, row_kernel<Block, true>},
       {row_kernel<Warp, false>, row_kernel<Warp, true>}};
   const int64_t blocks = short_rows ? ceil_div(n, threads / 32) : n;
-  const int64_t resident = multiprocessors() * (short_rows ? 4 : 2048 / threads);
+  const int64_t resident = multiprocessors() * (1024 / threads);
   launch(kernels[short_rows][packs], unsigned(std::min(blocks, resident)), threads, 0, n, c, f, x);
 }
 // f(row, i, columns, pointers...) for the rows i of x[0]

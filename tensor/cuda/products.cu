@@ -139,8 +139,8 @@ Algorithm choose(Library& lib, const Product& p, Call& call) {
                                      &call.out, &call.out, &wishes, 1, &best, &found);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && found == 0))
     return std::nullopt;
-  CUBLAS_CHECK(status);
-  CUBLAS_CHECK(best.state);
+  check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
+  check_cublas(best.state, "cublasLtMatmulAlgoGetHeuristic");
   return best.algo;
 }
 
@@ -165,11 +165,13 @@ bool multiply(Library& lib, const Product& p, bool with_bias, int at) {
   const double alpha = p.alpha, zero = 0;
   const float alpha32 = float(alpha), zero32 = 0;
   const bool f64 = p.c.type == DType::F64;
-  CUBLAS_CHECK(cublasLtMatmul(
-      lib.handle, &call.operation, f64 ? static_cast<const void*>(&alpha) : &alpha32, p.b.data,
-      &call.first, p.a.data, &call.second, f64 ? static_cast<const void*>(&zero) : &zero32,
-      p.c.data, &call.out, p.c.data, &call.out, &*entry->second, lib.workspaces[at].get(),
-      kWorkspace, lib.streams[at]));
+  check_cublas(
+      cublasLtMatmul(lib.handle, &call.operation, f64 ? static_cast<const void*>(&alpha) : &alpha32,
+                     p.b.data, &call.first, p.a.data, &call.second,
+                     f64 ? static_cast<const void*>(&zero) : &zero32, p.c.data, &call.out, p.c.data,
+                     &call.out, &*entry->second, lib.workspaces[at].get(), kWorkspace,
+                     lib.streams[at]),
+      "cublasLtMatmul");
   return true;
 }
 

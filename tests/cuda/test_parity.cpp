@@ -8,15 +8,10 @@
 #include <random>
 
 #include "tensor/device.h"
-#include "tensor/kernels.h"
+#include "tests/cuda/compare.h"
 
 namespace switchyard {
 namespace {
-
-const uint64_t seed = [] {
-  const int wanted = testing::GTEST_FLAG(random_seed);
-  return uint64_t(wanted ? wanted : std::random_device()() % 99999 + 1);
-}();
 
 using Tensors = std::vector<Tensor>;
 
@@ -24,11 +19,7 @@ class Parity : public testing::Test {
  protected:
   void SetUp() override {
     if (cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
-    numbers_.seed(seed);
-    RecordProperty("seed", int(seed));
-  }
-  void TearDown() override {
-    if (HasFailure()) std::printf("repeat with --gtest_random_seed=%d\n", int(seed));
+    numbers_.seed(test_seed());
   }
   int64_t below(int64_t n) { return int64_t(numbers_() % uint64_t(n)); }
   // Normal numbers, which fill the shape or a tensor at an odd address
@@ -127,7 +118,8 @@ TEST_F(Parity, Elementwise) {
         multiply(b, b, v);
         for (bool decoupled : {false, true})
           compare("adam " + name, exact, {a, y, c, v}, {}, [&](auto& t, auto&) {
-            adam_step(t[0], AdamSpec{1e-2, 0.9, 0.98, 1e-8, 0.1, decoupled, 3, 0.5}, t[1], t[2], t[3]);
+            adam_step(t[0], AdamSpec{1e-2, 0.9, 0.98, 1e-8, 0.1, decoupled, 3, 0.5}, t[1], t[2],
+                      t[3]);
           });
       }
 }
@@ -250,7 +242,7 @@ TEST_F(Parity, SumsOverEverything) {
 
 TEST_F(Parity, LayerNormSumsOverManyRows) {
   for (DType type : kFloats)
-    for (int64_t n : {64, 65, 4500}) {
+    for (int64_t n : {64, 65, 200}) {
       const int64_t c = 6;
       const Tensor x = normal({n, c}, type), s = normal({n}, type), w = normal({c}, type);
       compare(concat("rows ", n), of_sums(type) * 10, {x, w, s, s, normal({n, c}, type), x, w, w},
@@ -262,7 +254,7 @@ TEST_F(Parity, LayerNormSumsOverManyRows) {
 
 TEST_F(Parity, GroupedSumRows) {
   for (DType type : kFloats)
-    for (int64_t c : {1, 5, 64, 300})
+    for (int64_t c : {1, 5, 132})
       for (const std::vector<int64_t>& offsets : std::vector<std::vector<int64_t>>{
                {0, 0}, {0, 1}, {0, 64}, {0, 65}, {0, 0, 3, 3, 40, 200, 200}, {0, 4500, 4501}}) {
         const Tensor o = Tensor::of(offsets), x = normal({offsets.back(), c}, type);
@@ -275,8 +267,8 @@ TEST_F(Parity, GroupedSumRows) {
 
 TEST_F(Parity, GatherAndScatter) {
   for (DType type : kFloats)
-    for (int64_t c : {1, 5, 64, 300})
-      for (int64_t n : {0, 1, 50, 400})
+    for (int64_t c : {1, 7, 132})
+      for (int64_t n : {0, 1, 150})
         for (int64_t m : {1, 3, 300}) {
           const std::string name = concat(name_of(type), " ", n, " x ", c, " of ", m);
           const Tensor at = indices(n, m), x = normal({n, c}, type, m == 3),
@@ -290,8 +282,8 @@ TEST_F(Parity, GatherAndScatter) {
 
 TEST_F(Parity, Combine) {
   for (DType type : kFloats)
-    for (int64_t c : {1, 5, 64, 1100})
-      for (int64_t tokens : {0, 1, 30}) {
+    for (int64_t c : {5, 132, 1100})
+      for (int64_t tokens : {0, 1, 20}) {
         std::vector<int64_t> offsets = {0}, position;
         int64_t rows = 2;  // two that nobody chose
         for (int64_t s = 0; s < tokens; ++s) {
