@@ -3,7 +3,7 @@
 #   --stages LIST   of build,parity,moe,train,sanitizer,bench,model (default: all, in this order)
 #   --bin DIR       programs made elsewhere (tools/gpu_pack.sh) in place of a build here
 #   --build DIR     build folder (default build-gpu)
-#   --only PART     bench: only kernels whose name has PART
+#   --only PART     parity and bench: only tests and kernels whose name has PART
 #   --log FILE      full output (default gpu_check.log)
 #   --dry           without a GPU: the emulated GPU and the CPU take its place, sizes are tiny
 # A short table comes last. exit code: 1 when a stage failed. Failing results stop bench and model.
@@ -35,7 +35,7 @@ say() { echo "$*" | tee -a "$log"; }
 # The programs. The dry run takes those of the emulated GPU.
 if [[ -n $bin ]]; then
   tests=$bin/test_gpu bench=$bin/bench_gpu train=$bin/train_hmoe
-  export LD_LIBRARY_PATH=$bin/lib:${LD_LIBRARY_PATH:-} PATH=$PATH:$bin
+  LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PATH=$PATH:$bin
   # one process, without the helper program that Open MPI would start
   [[ ! -d $bin/openmpi ]] || export OPAL_PREFIX=$bin/openmpi OMPI_MCA_ess_singleton_isolated=1
 else
@@ -44,9 +44,10 @@ else
 fi
 # cuBLASLt and cuDNN may be a Python package's
 for folder in /usr/local/cuda/lib64 /opt/*/.venv/lib/python3*/site-packages/nvidia/{cudnn,cu13,cublas,cuda_runtime}/lib; do
-  [[ ! -d $folder ]] || LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:$folder
+  [[ ! -d $folder ]] || LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder
 done
-export LD_LIBRARY_PATH OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+PATH=$PATH:/usr/local/cuda/bin
+export PATH LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-} OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 # --- stages: each prints to the log, leaves one line in $detail, and returns 0, 1 or 77 (left out) ---------------
 logged() { # SECONDS COMMAND...
@@ -82,7 +83,7 @@ stage_build() {
   done
   if [[ -z $dry ]] && command -v cuobjdump > /dev/null; then # which instructions the matrix kernels really use
     cuobjdump --dump-sass "$tests" 2> /dev/null |
-      awk '/Function :/ {f = $3} /HGMMA/ {++n[f " HGMMA"]} /HMMA/ {++n[f " HMMA"]} / LD[GS]\.E.*128| LDG\.E\.128/ {++n[f " LDG.128"]} / (LDL|STL)/ {++n[f " LOCAL"]}
+      awk '/Function :/ {f = $3} /HGMMA/ {++n[f " HGMMA"]} /HMMA/ {++n[f " HMMA"]} / LDG\.E.*128/ {++n[f " LDG.128"]} / (LDL|STL)/ {++n[f " LOCAL"]}
            END {for (k in n) print n[k], k}' | c++filt | sort -k2 >> "$log"
   fi
 }
@@ -112,7 +113,7 @@ gtests() { # SECONDS FILTER
   [[ ${#failed[@]} -eq 0 && $passed -gt 0 ]]
 }
 whole='*Moe*:*Training*:*Train*' # tests of more than one kernel
-stage_parity() { gtests "$test_limit" "-$whole"; }
+stage_parity() { gtests "$test_limit" "${only:+*$only*}-$whole"; }
 stage_moe() { gtests "$test_limit" "$whole"; }
 
 # Losses of the first updates on the GPU against those on the CPU
@@ -141,13 +142,13 @@ stage_sanitizer() {
   detail=
   for tool in memcheck racecheck initcheck; do
     # only what is small: a checked kernel takes ten times and more
-    logged 60 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_filter="-$whole:*Large*:*Death*" --gtest_brief=1
+    logged 60 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_filter="-$whole:*Large*:*Death*"
     case $? in
       0) errors=ok ;;
-      124|137) errors="no error in 60 s"; grep -q '^========= .*Error\|Invalid\|hazard' "$work/out" && { errors=errors; status=1; } ;;
+      124|137) errors="no error in 60 s"; grep -qE '^=========.*(Invalid|hazard|Uninitialized|error)' "$work/out" && { errors=errors; status=1; } ;;
       *) errors=$(grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$work/out" | tail -n 1 | sed 's/=* *//'); errors=${errors:-$(last_line)}; status=1 ;;
     esac
-    detail+="$tool: $errors; "
+    detail+="$tool: $errors, $(grep -c '^\[       OK \]' "$work/out") tests; "
   done
   return $status
 }
