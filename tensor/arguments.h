@@ -75,4 +75,10 @@ std::array<int64_t, N> row_steps(const char* kernel, const Argument (&x)[N], int
   return step;
 }
 
+// x as a matrix [rows, columns] for each of the groups
+inline Tensor by_group(const Tensor& x, int64_t groups) {
+  check(x.rank() >= 2, "a product needs a matrix for each group");
+  return x.reshape({groups, x.dim(-2), x.dim(-1)});
+}
+
 }  // namespace switchyard

@@ -66,10 +66,6 @@ template <class T>
 Matrix<T> matrix(const Tensor& x) {
   return {x.data<T>(), rows_of(x), columns_of(x), columns_of(x)};
 }
-Tensor by_group(const Tensor& x, int64_t groups) {
-  check(x.rank() >= 2, "a product needs a matrix for each group");
-  return x.reshape({groups, x.dim(-2), x.dim(-1)});
-}
 
 }  // namespace
 

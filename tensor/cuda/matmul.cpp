@@ -1,6 +1,8 @@
-// Products of every expert with its own rows, sorted by expert: the offsets are on the host, so each group
-// with rows is one product of products.h.
+// Products of every expert with its own rows, sorted by expert. In bf16 one launch serves all experts
+// (grouped_gemm.h), where the widths fit it; else the offsets come to the host, and each group with rows is one
+// product of products.h.
 #include "tensor/arguments.h"
+#include "tensor/cuda/grouped_gemm.h"
 #include "tensor/cuda/products.h"
 
 namespace switchyard::cuda {
@@ -12,15 +14,13 @@ Matrix matrix(const Tensor& x) {
   return {x.raw(), x.dtype(), rows_of(x), columns_of(x), columns_of(x)};
 }
 
-Tensor by_group(const Tensor& x, int64_t groups) {
-  check(x.rank() >= 2, "a product needs a matrix for each group");
-  return x.reshape({groups, x.dim(-2), x.dim(-1)});
-}
-
 }  // namespace
 
 void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, bool transpose_w,
                     const Tensor& bias, Tensor& y) {
+  if (x.dtype() == DType::BF16 && offsets.numel() > 2 &&
+      grouped_widths_fit(columns_of(x), columns_of(y)))
+    return grouped_mma(x, offsets, by_group(w, offsets.numel() - 1), transpose_w, bias, y);
   const Tensor host = offsets.to(Device::CPU);
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul", host, n);
   const int64_t groups = host.numel() - 1;
@@ -44,6 +44,11 @@ void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, boo
 
 // A group without rows has nothing to sum: its dw is 0.
 void grouped_matmul_dw(const Tensor& dy, const Tensor& x, const Tensor& offsets, Tensor& dw) {
+  if (x.dtype() == DType::BF16 && offsets.numel() > 2 &&
+      grouped_widths_fit(columns_of(x), columns_of(dy))) {
+    Tensor out = by_group(dw, offsets.numel() - 1);
+    return grouped_mma_dw(dy, x, offsets, out);
+  }
   const Tensor host = offsets.to(Device::CPU);
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul_dw", host, n);
   const Tensor out = by_group(dw, host.numel() - 1);
