@@ -5,15 +5,15 @@
 namespace switchyard {
 namespace {
 
-void expect_same_on_gpu(HmoeAppConfig c, int ranks) {
+void expect_same_on_gpu(HmoeAppConfig c, int ranks, int64_t updates = 4) {
   c.train.update_freq = 1;
   c.train.device = "cpu";
-  const TrainResult cpu = train(c, 4);
+  const TrainResult cpu = train(c, updates);
   c.train.device = "cuda";
-  expect_close(cpu, train(c, 4), ranks);
+  expect_close(cpu, train(c, updates), ranks);
 }
 
-TEST(CudaTraining, StrataOnOneRank) { expect_same_on_gpu(small_config(8, 1), 1); }
+TEST(CudaTraining, HostKeepsAwayFromDeviceMemory) { expect_same_on_gpu(small_config(8, 1), 1, 1); }
 
 // From here on the emulated GPU does not watch over its memory: the first test has shown that the host keeps away.
 struct CudaTrainingOpen : testing::Test {
