@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 SANITIZE ?=
 BUILD ?= build$(if $(SANITIZE),-sanitize-$(SANITIZE))
 
-.PHONY: all build deps demo test compare-hmoe bench loc format clean help
+.PHONY: all build deps demo test compare-hmoe bench cuda-report loc format clean help
 
 all: build
 
@@ -26,6 +26,9 @@ test: build ## build and run all tests; SANITIZE=1 or SANITIZE=thread for a sani
 bench: build ## kernel benchmarks
 	@cmake --build $(BUILD) -j $(JOBS) --target kernels && $(BUILD)/kernels
 
+cuda-report: build ## registers, stack and spills of the CUDA kernels, against tools/cuda_budget.txt
+	@tools/cuda_report.sh $(BUILD) -v
+
 compare-hmoe: build ## dense, Switch, top-2, EOM, CMR and HMoE on one set (an hour; QUICK=1: minutes; DATA=)
 	@tools/compare_hmoe.sh
 
@@ -39,4 +42,4 @@ clean: ## remove build folders and programs
 	rm -rf build build-sanitize-* $(addprefix apps/,train_hmoe eval_hmoe prepare inspect translate score report)
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -19,6 +19,7 @@ namespace {
 struct EvalConfig {
   std::string path, data, source_lang, target_lang, gen_subset = "test", results_path;
   std::string scoring = "sacrebleu,chrf,chrf++,bleu-pieces", resource_groups = "auto";
+  std::string device = "auto";
   int ranks = 0;
   bool routing_report = false;
   int64_t batch_size = 100, max_tokens = 0, max_sentences = 0;
@@ -41,6 +42,7 @@ struct EvalConfig {
     v(results_path, "results-path",
       "folder for <subset>.<direction>.{src,ref,hyp} and <subset>.scores.json");
     v(ranks, "ranks", "ranks R; 0 = one for each MPI process");
+    v(device, "device", kDeviceHelp, {"auto", "cpu", "cuda"});
     v(routing_report, "routing-report",
       "tables of rounds, expert load, parameters, FLOPs per token; <subset>.routing.json");
     v(batch_size, "batch-size", "sentences of a batch");
@@ -151,7 +153,7 @@ void write_scores(EvalConfig config, const StoredRun& run, const TranslationSour
 void evaluate(const EvalConfig& config, const StoredRun& run,
               const std::shared_ptr<const TranslationSource>& source, dist::Runtime& runtime) {
   const dist::Comm& world = runtime.world;
-  const auto model = load_model(run, world);
+  const auto model = load_model(run, runtime);
   const Split split = split_named(config.gen_subset);
   Statistics routing;
   const std::vector<int32_t> directions = chosen_directions(*source, config, run.config.data);
@@ -254,7 +256,7 @@ int main(int argc, char** argv) {
             concat(source->origin(), " has another vocabulary than the checkpoint ", run.folder));
         resource_groups(*source, chosen_directions(*source, config, run.config.data),
                         config.resource_groups);  // UserErrors, before the work
-        return {.ranks = config.ranks, .exit_code = {}};
+        return {.ranks = config.ranks, .exit_code = {}, .device = config.device};
       },
       [&](dist::Runtime& runtime) { evaluate(config, run, source, runtime); });
 }

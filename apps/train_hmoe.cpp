@@ -36,7 +36,8 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
                                           assumed_use(config.model, config.hmoe)));
   std::cout << "layout      " << world.size() << " ranks in " << runtime.processes
             << " processes x " << runtime.threads_per_rank << " threads, " << runtime.cpus
-            << " CPUs a process, " << on_node << " ranks a node\n";
+            << " CPUs a process, " << on_node << " ranks a node\n"
+            << "device      " << device_name(runtime.device) << "\n";
   if (config.hmoe.moe_type != "dense") {
     std::cout << "experts     " << layout.num_experts << " a block: " << layout.num_local()
               << " on each rank x " << layout.replicas() << " replicas; by stratum";
@@ -69,7 +70,7 @@ void train(HmoeAppConfig config, const Source& source, const std::string& start,
   if (folder) config.train.save_dir = folder->path;
   config.train.save_dir = runtime.world.all_gather_bytes(config.train.save_dir)[0];
   const dist::Mesh mesh = make_hmoe_mesh(config, runtime.world);
-  const auto model = make_hmoe_model(config, source->vocabulary_size(), mesh);
+  const auto model = make_hmoe_model(config, source->vocabulary_size(), mesh, runtime.device);
   TranslationTask task(source, config.data, *model, criterion_options(config), runtime.world,
                        uint64_t(config.train.seed));
   initialize(*model, uint64_t(config.train.seed));
@@ -132,7 +133,7 @@ int main(int argc, char** argv) {
         source = open_source(config.data, uint64_t(config.train.seed));
         notes = parsed.notes;
         notes.insert(notes.end(), start.warnings.begin(), start.warnings.end());
-        return {config.train.ranks, config.train.ranks_per_node, {}};
+        return {config.train.ranks, config.train.ranks_per_node, {}, "", config.train.device};
       },
       [&](dist::Runtime& runtime) { train(config, source, start.folder, notes, runtime); });
 }

@@ -8,7 +8,7 @@ using namespace switchyard;
 namespace {
 
 struct TranslateConfig {
-  std::string path, source_lang, target_lang;
+  std::string path, source_lang, target_lang, device = "auto";
   int64_t batch_size = 32;
   GenerateOptions generate;
 
@@ -19,13 +19,14 @@ struct TranslateConfig {
     v(source_lang, "source-lang", "language of the input");
     v(target_lang, "target-lang", "language of the output");
     v(batch_size, "batch-size", "lines translated together");
+    v(device, "device", kDeviceHelp, {"auto", "cpu", "cuda"});
     generate.visit(v);
   }
 };
 
 // A batch of lines in, their translations out, in order; an empty line stays empty.
 void translate(const TranslateConfig& config, const StoredRun& run, dist::Runtime& runtime) {
-  const auto model = load_model(run, runtime.world);
+  const auto model = load_model(run, runtime);
   const size_t longest = size_t(run.config.data.max_source_positions) - 2;  // language token, </s>
   std::string line;
   for (int64_t number = 1; std::cin;) {
@@ -76,7 +77,7 @@ int main(int argc, char** argv) {
                    "--target-lang fr");
         run.tokenizer->language_token(config.source_lang);  // UserErrors name the nearest
         run.tokenizer->language_token(config.target_lang);
-        return {.ranks = 1, .exit_code = {}};
+        return {.ranks = 1, .exit_code = {}, .device = config.device};
       },
       [&](dist::Runtime& runtime) { translate(config, run, runtime); });
 }

@@ -92,7 +92,9 @@ Var dropout(const Var& x, double p, RandomStream r, const Tensor& row_ids) {
   });
 }
 
-Var sum(const Var& x) { return dot(x, Tensor::full(x.shape(), 1, x.data().dtype())); }
+Var sum(const Var& x) {
+  return dot(x, Tensor::full(x.shape(), 1, x.data().dtype(), x.data().device()));
+}
 
 Var mean_rows(const Var& x) {
   const double share = 1.0 / double(std::max<int64_t>(x.dim(0), 1));  // no rows: mean 0
@@ -117,6 +119,13 @@ Var cast(const Var& x, DType dtype) {
   const DType before = x.data().dtype();
   if (dtype == before) return x;
   return make_node("cast", x.data().to(dtype), {x},
+                   [before](const Tensor& dy) -> Grads { return {dy.to(before)}; });
+}
+
+Var move_to(const Var& x, Device device) {
+  const Device before = x.data().device();
+  if (device == before) return x;
+  return make_node("move_to", x.data().to(device), {x},
                    [before](const Tensor& dy) -> Grads { return {dy.to(before)}; });
 }
 

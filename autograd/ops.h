@@ -7,7 +7,9 @@
 namespace switchyard {
 
 inline Tensor saved_if(bool wanted, const Var& x) { return wanted ? x.data() : Tensor(); }
-inline double value_of(const Tensor& t) { return t.to(DType::F64).data<double>()[0]; }  // t [1]
+inline double value_of(const Tensor& t) {
+  return t.to(DType::F64).to_vector<double>()[0];
+}  // t [1]
 inline Tensor empty_like(const Tensor& t, Shape shape) {  // t's type and device, another shape
   return Tensor::empty(std::move(shape), t.dtype(), t.device());
 }
@@ -29,6 +31,7 @@ Var sum(const Var& x);                           // [1], in x's dtype, f64 insid
 Var mean_rows(const Var& x);                     // [c]: mean over rows
 Var dot(const Var& x, const Tensor& constant);   // [1]: sum x * constant (constant has x's numel)
 Var cast(const Var& x, DType dtype);             // gradient is cast back
+Var move_to(const Var& x, Device device);        // gradient moves back
 Var concat_rows(const std::vector<Var>& parts);  // along dimension 0
 
 // --- matrix products ---------------------------------------------------------------------------------------

@@ -1,90 +1,16 @@
 // The collectives, once for thread ranks and processes together. Whatever a process needs from elsewhere
 // arrives there once, at the agent of the member it is about; the other members of the process then read it
 // from the agent's memory, in place. Two steps carry all but the exchange of rows: share() and reduce().
-// Read before: comm_group.h, tree_reduce.h.
+// Tensors on the GPU: gpu_collectives.cpp. Read before: call.h, tree_reduce.h.
 #include <chrono>
 #include <cstring>
 #include <numeric>
 
-#include "dist/comm_group.h"
+#include "dist/call.h"
 #include "dist/tree_reduce.h"
-#include "tensor/allocator.h"
+#include "tensor/kernels.h"
 
 namespace switchyard::dist {
-
-// Memory cut into one part for each member, of the given numbers of bytes.
-struct Parts {
-  Parts() = default;
-  Parts(std::byte* memory, const std::vector<int64_t>& sizes)
-      : data(memory), offsets(sizes.size() + 1) {
-    std::inclusive_scan(sizes.begin(), sizes.end(), offsets.begin() + 1);
-  }
-  std::byte* at(int m) const { return data + offsets[m]; }
-  int64_t bytes(int m) const { return offsets[m + 1] - offsets[m]; }
-
-  std::byte* data = nullptr;
-  std::vector<int64_t> offsets;
-};
-
-// One collective of one member, in steps: publish memory to the members of this process and read theirs in
-// place; send and receive messages to and from other processes.
-class Call {
- public:
-  Call(CommGroup& group, int rank, CommMeter& meter, const char* kind)
-      : g(group), me(rank), meter_(meter), kind_(kind) {}
-
-  // Shows memory to the members of this process, and waits for theirs. It must outlive the Call: the others
-  // may read it until then.
-  void publish(const Parts& parts) {
-    published_ = parts;
-    g.slots[me].parts = &published_;
-    g.meet(me);
-  }
-  void part() { g.meet(me); }  // everyone has read what is published
-  // A part of what another member of this process has published, to be read before they part.
-  const std::byte* peer(int m, int part, int64_t bytes) const {
-    const Parts& parts = *g.slots[m].parts;
-    if (parts.bytes(part) != bytes) {  // not check(): its text would be made on every call
-      throw Error(concat("ranks disagree about a collective: rank ", g.members[m], " has ",
-                         parts.bytes(part), " bytes, rank ", g.members[me], " expects ", bytes));
-    }
-    return parts.at(part);
-  }
-
-  std::byte* scratch(int64_t bytes) { return scratch_.emplace_back(allocate(bytes)).get(); }
-  void send(int m, std::byte* data, int64_t bytes) {
-    if (bytes == 0) return;
-    g.world->bridge.send(g.process_of[m], g.tag(me, m), data, bytes, messages_);
-    traffic(m).carried_bytes += bytes;
-  }
-  void receive(int m, std::byte* data, int64_t bytes) {
-    g.world->bridge.receive(g.process_of[m], g.tag(m, me), data, bytes, messages_);
-  }
-  void finish() {  // waits for all messages
-    if (!messages_.empty()) g.world->wait([&] { return g.world->bridge.finished(messages_); });
-  }
-
-  CommMeter::Traffic& traffic(int m) { return meter_.entries[{kind_, g.level(me, m)}]; }
-  void count(int m, int64_t bytes) {  // one message to m, for the meter
-    ++traffic(m).messages;
-    traffic(m).bytes += bytes;
-  }
-  void count_others(int64_t bytes) {  // one to each other member
-    for (int m = 0; m < g.size(); ++m) {
-      if (m != me) count(m, bytes);
-    }
-  }
-
-  CommGroup& g;
-  const int me;
-
- private:
-  CommMeter& meter_;
-  const char* kind_;
-  Parts published_;
-  std::vector<std::shared_ptr<std::byte>> scratch_;
-  MpiBridge::InFlight messages_;  // under way
-};
 
 namespace {
 
@@ -198,6 +124,7 @@ void Comm::barrier() const {
 }
 
 void Comm::broadcast(Tensor& t, int root) const {
+  if (on_cuda(t)) return gpu_broadcast(t, root);
   std::vector<int64_t> sizes(size());
   sizes.at(root) = t.bytes();
   collective("broadcast", [&](Call& c) {
@@ -207,6 +134,7 @@ void Comm::broadcast(Tensor& t, int root) const {
 }
 
 void Comm::all_reduce(Tensor& t, Reduce op) const {
+  if (on_cuda(t)) return gpu_all_reduce(t, op);
   const int n = size();
   std::vector<int64_t> sizes;
   for (int m = 0; m < n; ++m)
@@ -224,6 +152,7 @@ void Comm::all_reduce(Tensor& t, Reduce op) const {
 }
 
 Tensor Comm::reduce_scatter(const Tensor& t) const {
+  if (on_cuda(t)) return gpu_reduce_scatter(t);
   const int n = size();
   check(t.rank() > 0 && t.dim(0) % n == 0,
         concat("reduce_scatter: ", to_string(t.shape()), " has no equal rows for ", n, " members"));
@@ -237,6 +166,7 @@ Tensor Comm::reduce_scatter(const Tensor& t) const {
 }
 
 Tensor Comm::all_gather(const Tensor& t) const {
+  if (on_cuda(t)) return gpu_all_gather(t);
   Tensor out = empty_rows(t, t.dim(0) * size());
   const Parts parts(out.raw(), std::vector<int64_t>(size(), t.bytes()));
   collective("all_gather", [&](Call& c) {
@@ -281,6 +211,7 @@ void Comm::exchange(const char* kind, const Parts& from, const Parts& to) const 
 Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
                           const std::vector<int64_t>& recv_counts, ExchangeMode mode,
                           int64_t capacity) const {
+  if (on_cuda(send)) return gpu_all_to_all_v(send, send_counts, recv_counts, mode, capacity);
   const int n = size();
   check(int(send_counts.size()) == n && int(recv_counts.size()) == n,
         "all_to_all_v: one count per member");

@@ -8,7 +8,7 @@
 #include <functional>
 #include <map>
 
-#include "tensor/tensor.h"
+#include "tensor/device.h"
 
 namespace switchyard::dist {
 
@@ -77,6 +77,17 @@ class Comm {
  private:
   void collective(const char* kind, const std::function<void(Call&)>& body) const;
   void exchange(const char* kind, const Parts& from, const Parts& to) const;
+  // The same on tensors of the GPU (gpu_collectives.cpp)
+  cuda::PeerLink* link() const;
+  void gpu_exchange(const char* kind, const std::vector<cuda::PeerLink::Part>& send,
+                    const std::vector<cuda::PeerLink::Part>& receive) const;
+  void gpu_broadcast(Tensor& t, int root) const;
+  void gpu_all_reduce(Tensor& t, Reduce op) const;
+  Tensor gpu_reduce_scatter(const Tensor& t) const;
+  Tensor gpu_all_gather(const Tensor& t) const;
+  Tensor gpu_all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
+                          const std::vector<int64_t>& recv_counts, ExchangeMode mode,
+                          int64_t capacity) const;
   std::shared_ptr<CommGroup> group_;
   int rank_ = 0;
   std::shared_ptr<CommMeter> meter_;

@@ -53,6 +53,8 @@ class CommGroup {
   struct alignas(64) Slot {
     std::atomic<uint64_t> arrived{0};  // number of meetings this member has come to
     const Parts* parts = nullptr;      // what it has for the others
+    bool link_known = false;           // of gpu_collectives.cpp
+    std::unique_ptr<cuda::PeerLink> link;
   };
 
   CommGroup(std::shared_ptr<World> world, std::vector<int> members);

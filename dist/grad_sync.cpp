@@ -18,15 +18,18 @@ void reduce_bucket(const Comm& comm, std::vector<Tensor>& bucket) {
   if (bucket.size() == 1) return comm.all_reduce(bucket[0]);
   int64_t n = 0;
   for (const Tensor& t : bucket) n += t.numel();
-  Tensor flat = Tensor::empty({n}, bucket[0].dtype());
-  std::byte* end = flat.raw();
-  for (const Tensor& t : bucket) end = std::copy_n(t.raw(), t.bytes(), end);
+  Tensor flat = Tensor::empty({n}, bucket[0].dtype(), bucket[0].device());
+  const auto copy_each = [&](bool out) {
+    int64_t at = 0;
+    for (Tensor& t : bucket) {
+      Tensor part = flat.slice(at, at + t.numel());
+      out ? convert(part, t) : convert(t, part);
+      at += t.numel();
+    }
+  };
+  copy_each(false);
   comm.all_reduce(flat);
-  const std::byte* next = flat.raw();
-  for (Tensor& t : bucket) {
-    std::copy_n(next, t.bytes(), t.raw());
-    next += t.bytes();
-  }
+  copy_each(true);
 }
 
 void reduce_all(const Comm& comm, const std::vector<GradEntry>& entries, bool sharded) {
@@ -51,9 +54,11 @@ std::vector<double> block_sums(const GradEntry& e) {
   const Tensor rows = e.sharded ? e.grad : e.grad.reshape({1, e.grad.numel()});
   for (int64_t i = 0; i < rows.dim(0); ++i) {
     const Tensor grad = rows.slice(i, i + 1);
-    Tensor blocks = Tensor::empty({(grad.numel() + kNormBlock - 1) / kNormBlock}, DType::F64);
+    Tensor blocks =
+        Tensor::empty({(grad.numel() + kNormBlock - 1) / kNormBlock}, DType::F64, grad.device());
     squared_norm_blocks(grad, blocks);
-    sums.insert(sums.end(), blocks.data<double>(), blocks.data<double>() + blocks.numel());
+    const std::vector<double> values = blocks.to_vector<double>();
+    sums.insert(sums.end(), values.begin(), values.end());
   }
   return sums;
 }

@@ -12,6 +12,7 @@
 
 #include "dist/comm_group.h"
 #include "dist/cpus.h"
+#include "tensor/device.h"
 #include "tensor/parallel.h"
 
 namespace switchyard::dist {
@@ -36,6 +37,17 @@ void print_line(const std::string& text) {
 }
 
 int exit_code(const std::exception& e) { return dynamic_cast<const UserError*>(&e) ? 2 : 1; }
+
+// The device of a rank. Ranks take the GPUs of their machine in turn; more ranks than GPUs share them.
+Device take_device(const std::string& wanted, int rank) {
+  const int gpus = wanted == "cpu" ? 0 : cuda::device_count();
+  user_check(gpus > 0 || wanted != "cuda",
+             concat("--device cuda: no usable GPU here (CUDA in this binary: ", cuda::version(),
+                    "); use --device auto or cpu"));
+  if (gpus == 0) return Device::CPU;
+  cuda::use_device(rank % gpus);
+  return Device::CUDA;
+}
 
 struct Failure {
   int rank;
@@ -72,6 +84,7 @@ void run_crew(MpiBridge& bridge, const RunPlan& plan, const Machine& machine,
       set_num_threads(common.threads_per_rank);
       set_float_mode();
       Runtime runtime = common;
+      runtime.device = take_device(plan.device, rank);
       runtime.world = Comm(group, rank, std::make_shared<CommMeter>());
       rank_main(runtime);
     } catch (...) {
@@ -186,9 +199,9 @@ int run_main(int argc, char** argv,
   }
 }
 
-void run_ranks(int ranks, const RankMain& fn, int ranks_per_node) {
+void run_ranks(int ranks, const RankMain& fn, int ranks_per_node, const std::string& device) {
   MpiBridge alone;
-  run_crew(alone, RunPlan{ranks, ranks_per_node, {}}, look_around(alone), fn,
+  run_crew(alone, RunPlan{ranks, ranks_per_node, {}, "", device}, look_around(alone), fn,
            [](const std::vector<Failure>& failures) { std::rethrow_exception(failures[0].error); });
 }
 

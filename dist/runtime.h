@@ -18,8 +18,9 @@ struct Runtime {
   int processes = 1;  // P: for the banner and for writing files only, never for arithmetic
   int process = 0;    // which process carries this rank
   int threads_per_rank = 1;
-  int cpus = 1;                // usable by this process
-  bool leads_process() const;  // first rank of its process
+  int cpus = 1;                 // usable by this process
+  Device device = Device::CPU;  // where this rank's tensors belong
+  bool leads_process() const;   // first rank of its process
   int process_of(int rank) const;
   // The stop flag of design 8: 0, or the number of the first signal received by this process
   const std::atomic<int>* signal = nullptr;
@@ -31,6 +32,7 @@ struct RunPlan {
   int ranks_per_node = 0;        // 0 = from the machine
   std::optional<int> exit_code;  // set: do not run (--help, --version), end with this code
   std::string text = "";         // what is printed once before all end so
+  std::string device = "cpu";    // or cuda, or auto: cuda where there is a GPU
 };
 
 int run_main(int argc, char** argv,
@@ -38,7 +40,8 @@ int run_main(int argc, char** argv,
              const std::function<void(Runtime&)>& rank_main);
 
 // Thread ranks in this process without MPI, for tests: runs fn on R ranks and rethrows the first error.
-void run_ranks(int ranks, const std::function<void(Runtime&)>& fn, int ranks_per_node = 0);
+void run_ranks(int ranks, const std::function<void(Runtime&)>& fn, int ranks_per_node = 0,
+               const std::string& device = "cpu");
 
 std::string mpi_version();  // for --version
 std::string host_name();

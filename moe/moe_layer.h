@@ -54,7 +54,7 @@ inline Var mask_rows(const Var& x, double rate, const std::string& name, const T
                                      : unit_float(random_bits(stream, uint64_t(ints(id)[i])));
     keep.push_back(u > rate);
   }
-  return scale_rows(x, Var(Tensor::of(keep).to(x.data().dtype())));
+  return scale_rows(x, Var(Tensor::of(keep).to(x.data().dtype()).to(x.data().device())));
 }
 
 // All ranks draw the same number: they skip the exchange together.
@@ -97,7 +97,7 @@ class MoeLayer : public Module {
   struct Output {
     Var out;  // [S, M]: weighted sum over each row's surviving choices; 0 for a row without any
     DispatchPlan plan;
-    Var weight;  // [n]
+    Var weight;  // [n], on the host
   };
   // x [S, M]; token i64 [S]: position of each row in the micro-batch, which keys its random numbers.
   Output run(const Var& x, const Routing& routing, int64_t capacity, const Tensor& token,
@@ -122,7 +122,8 @@ class MoeLayer : public Module {
     const Tensor id = Tensor::of(ids);
     if (ctx.training) back = dropout(back, options_.dropout, ctx.random("dropout"), id);
     back = mask_rows(back, options_.eom, "eom", id, Tensor::of(slots), ctx);
-    o.out = combine_rows(back, routing.offsets, o.plan.position, o.weight);
+    o.out = combine_rows(back, routing.offsets, o.plan.position,
+                         move_to(o.weight, back.data().device()));
     o.out = mask_rows(o.out, options_.fom, "fom", token, token, ctx);
     return o;
   }

@@ -1,5 +1,7 @@
 // Router: rows -> Routing. Here the top-1 (Switch) and top-2 (GShard) softmax gates of specs/hmoe.md
 // 2.1-2.4: p = softmax(x Wg^T) over the visible experts, then one or two choices for each row.
+// The scores [S, visible] come to the host: routing, plan and the small numbers they need are made there, and
+// the weights of the choices return to the device of the stream. That is an MoE layer's one read of the GPU.
 // Read before: routing.h.
 #pragma once
 #include <limits>
@@ -118,7 +120,8 @@ class TopKGate : public Module {
         first_expert_(first_expert),
         options_(options) {}
   Routed route(const Var& x, const Tensor& token, ForwardContext& ctx) const {  // x [S, M]
-    return top_k_gate(linear(x, weight.var), first_expert_, options_, {}, token, ctx);
+    const Var scores = move_to(linear(x, weight.var), Device::CPU);
+    return top_k_gate(scores, first_expert_, options_, {}, token, ctx);
   }
   void visit(ParamVisitor& v) override { v("weight", weight); }
   int64_t visible() const { return weight.var.dim(0); }

@@ -107,7 +107,7 @@ void load_checkpoint(const std::string& folder, const std::vector<CheckpointEntr
              "; give the options it was trained with (its config.toml, or inspect --show-config)"));
   for (const auto& e : into) {
     const Tensor t = model.read(e.path, e.first_row, e.tensor.dim(0));
-    std::memcpy(e.tensor.raw(), t.raw(), size_t(t.bytes()));
+    assign(t, e.tensor);
   }
 }
 

@@ -155,7 +155,8 @@ void CheckpointWriter::begin(const Snapshot& snapshot, bool best) {
       if (runtime_.process_of(piece.rank) != runtime_.process) continue;
       const Tensor& t = *reinterpret_cast<const Tensor*>(piece.offset);
       pieces.push_back(piece);
-      pieces.back().tensor = asynchronous_ ? t.clone() : t;
+      pieces.back().tensor =
+          asynchronous_ && t.device() == Device::CPU ? t.clone() : t.to(Device::CPU);
     }
     const auto write = [this, plan, pieces, snapshot] {
       std::vector<StoredFile> files;

@@ -123,7 +123,7 @@ std::vector<std::vector<Hypothesis>> generate(Transformer& model, const Tensor& 
     const Tensor logits = model.decode(tokens, encoder_out, c).data();  // [rows, V]
     Tensor log_q = empty_like(logits);
     log_softmax_forward(logits, log_q);
-    log_q = log_q.to(DType::F64);
+    log_q = log_q.to(Device::CPU).to(DType::F64);
     parallel_for(int64_t(active.size()), 1, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
         const int64_t row = i * options.beam;

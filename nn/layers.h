@@ -63,8 +63,8 @@ class SinusoidalPositions {
   SinusoidalPositions(int64_t width, int64_t pad, DType dtype = DType::F32)
       : width_(width), pad_(pad), dtype_(dtype) {}
 
-  // ids i64 [B, T], of sentences that already have `earlier` tokens -> [B*T, d]
-  Tensor forward(const Tensor& ids, int64_t earlier = 0) {
+  // ids i64 [B, T], of sentences that already have `earlier` tokens -> [B*T, d] on `device`
+  Tensor forward(const Tensor& ids, int64_t earlier = 0, Device device = Device::CPU) {
     std::vector<int64_t> rows = ids.to_vector<int64_t>();
     int64_t last = 0;
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -74,6 +74,7 @@ class SinusoidalPositions {
     const int64_t longest = pad_ + earlier + ids.dim(1);
     if (!table_.defined() || longest >= table_.dim(0))
       make_table(std::max<int64_t>(256, 2 * longest));
+    table_ = table_.to(device);
     return gathered(table_, Tensor::of(rows));
   }
 

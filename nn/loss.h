@@ -16,10 +16,10 @@ struct LossParts {
   std::map<std::string, double> auxiliary;  // name -> n * combine(values), without its weight
 };
 
-// The losses of one name, of all blocks, as one value [1].
+// The losses of one name, of all blocks, as one value [1], on the host.
 inline Var combine_losses(const std::vector<NamedLoss>& losses, bool average, DType dtype) {
   Var total(Tensor::zeros({1}, dtype));
-  for (const NamedLoss& l : losses) total = add(total, cast(l.value, dtype));
+  for (const NamedLoss& l : losses) total = add(total, cast(move_to(l.value, Device::CPU), dtype));
   if (!losses[0].budget) return scale(total, average ? 1.0 / double(losses.size()) : 1.0);
   double count = 0;
   for (const NamedLoss& l : losses) count += l.budget->count;
@@ -38,7 +38,8 @@ inline LossParts criterion(const Var& logits, const Tensor& target, int64_t pad,
   for (const auto& [name, blocks] : by_name) {
     const Var value = combine_losses(blocks, average, ce.loss.data().dtype());
     parts.auxiliary[name] = double(ce.rows) * value_of(value.data());
-    parts.loss = add(parts.loss, scale(value, blocks[0].weight * double(ce.rows)));
+    parts.loss = add(parts.loss, move_to(scale(value, blocks[0].weight * double(ce.rows)),
+                                         ce.loss.data().device()));
   }
   return parts;
 }

@@ -101,6 +101,11 @@ inline void initialize(Module& m, uint64_t seed) {
   }
 }
 
+// Moves the parameters; before anything holds them (optimizer, checkpoint entries).
+inline void move_to(Module& m, Device device) {
+  for (auto& [path, p] : parameters(m)) p->var = Var(p->var.data().to(device), true);
+}
+
 // Of all ranks' experts, or with those held here
 inline int64_t parameter_count(Module& m, bool global = true) {
   int64_t count = 0;

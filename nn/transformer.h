@@ -121,7 +121,7 @@ class Transformer : public Module {
     if (const Tensor& padding = ctx.layout.padding; padding.defined()) {
       Tensor keep = Tensor::full({padding.numel()}, 1, dtype_);  // 1 - padding
       axpy(-1, padding.to(dtype_), keep);
-      x = scale_rows(x, Var(keep));
+      x = scale_rows(x, Var(keep.to(x.data().device())));
     }
     return encoder_.forward(x, {}, ctx);
   }
@@ -150,7 +150,8 @@ class Transformer : public Module {
     ctx.token_ids = ids.reshape({ids.numel()});
     ctx.layout = layout_of(ids, embed_.pad);
     const double root = std::sqrt(double(config_.encoder_embed_dim));
-    const Tensor positions = positions_.forward(ids, ctx.decode ? ctx.decode->position : 0);
+    const Tensor positions = positions_.forward(ids, ctx.decode ? ctx.decode->position : 0,
+                                                embed_.weight.var.data().device());
     const Var x = add(scale(embed_.forward(ctx.token_ids), root), Var(positions));  // [rows, M]
     return drop(x, config_.dropout, "dropout", ctx);
   }

@@ -14,12 +14,15 @@ enum class DType { F32, F64, BF16, I32, I64, U8 };
 struct BFloat16 {
   uint16_t bits;
   BFloat16() = default;
-  explicit BFloat16(float x) {
+  constexpr explicit BFloat16(float x) : bits(rounded(x)) {}
+  constexpr operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
+
+ private:
+  static constexpr uint16_t rounded(float x) {
     const auto u = std::bit_cast<uint32_t>(x);
-    bits = (u & 0x7fffffffu) > 0x7f800000u ? uint16_t((u >> 16) | 64)
+    return (u & 0x7fffffffu) > 0x7f800000u ? uint16_t((u >> 16) | 64)
                                            : uint16_t((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
 };
 
 // f(T()) with the C++ type T of the enum

@@ -29,4 +29,49 @@ struct Sigmoid {  // y = 1 / (1 + e^-x)
 // name(kernel), Functor: adding an op is one functor above and one line here.
 #define SWITCHYARD_UNARY_OPS(X) X(relu, Relu) X(gelu, Gelu) X(sigmoid, Sigmoid)
 
+// Kernels: functions of the elements at one place, inputs by value, outputs by reference
+namespace ops {
+
+template <class F>
+struct Forward {
+  HD void operator()(auto x, auto& y) const { y = F::f(x); }
+};
+template <class F>
+struct Backward {
+  HD void operator()(auto x, auto y, auto dy, auto& dx) const { dx = dy * F::df(x, y); }
+};
+template <class T>
+struct Fill {
+  T value;
+  HD void operator()(T& y) const { y = value; }
+};
+struct Convert {  // bf16 converts through f32
+  template <class From, class To>
+  HD void operator()(From x, To& y) const {
+    y = static_cast<To>(x);
+  }
+};
+struct Add {
+  HD void operator()(auto a, auto b, auto& y) const { y = a + b; }
+};
+struct Multiply {
+  HD void operator()(auto a, auto b, auto& y) const { y = a * b; }
+};
+struct Scale {
+  double alpha;
+  template <class T>
+  HD void operator()(T x, T& y) const {
+    y = T(alpha) * x;
+  }
+};
+struct Axpy {
+  double alpha;
+  template <class T>
+  HD void operator()(T x, T& y) const {
+    y = std::fma(T(alpha), x, y);
+  }
+};
+
+}  // namespace ops
+
 }  // namespace switchyard

@@ -11,33 +11,29 @@
 
 namespace switchyard {
 
-#ifdef SWITCHYARD_CUDA
-inline constexpr bool kBuiltWithCuda = true;
-#else
-inline constexpr bool kBuiltWithCuda = false;  // then Tensor::empty refuses to make CUDA tensors
-#endif
-
 inline bool on_cuda(const Tensor& argument) { return argument.device() == Device::CUDA; }
 inline bool on_cuda(const auto&) { return false; }
 
 // KERNEL(name, parameters...): declares cpu::name and cuda::name, and a function that calls the twin of
 // the device on which the tensor arguments live. It is a template, so that a differentiable op of the same
-// name (autograd/ops.h) is another overload.
-#define KERNEL(name, ...)                                     \
-  namespace cpu {                                             \
-  void name(__VA_ARGS__);                                     \
-  }                                                           \
-  namespace cuda {                                            \
-  void name(__VA_ARGS__);                                     \
-  }                                                           \
-  template <class... T>                                       \
-  requires requires(T && ... args) { cpu::name(args...); }    \
-  void name(T&&... args) {                                    \
-    if constexpr (kBuiltWithCuda) {                           \
-      if ((on_cuda(args) || ...)) return cuda::name(args...); \
-    }                                                         \
-    cpu::name(args...);                                       \
+// name (autograd/ops.h) is another overload. (cuda_absent.cpp makes stubs of the list.)
+// Integer tensors (indices, offsets, targets, masks) may live on the host in every call: they come from
+// the batch and the router, which run there, and the cuda twin takes a copy.
+#ifndef KERNEL
+#define KERNEL(name, ...)                                   \
+  namespace cpu {                                           \
+  void name(__VA_ARGS__);                                   \
+  }                                                         \
+  namespace cuda {                                          \
+  void name(__VA_ARGS__);                                   \
+  }                                                         \
+  template <class... T>                                     \
+  requires requires(T && ... args) { cpu::name(args...); }  \
+  void name(T&&... args) {                                  \
+    if ((on_cuda(args) || ...)) return cuda::name(args...); \
+    cpu::name(args...);                                     \
   }
+#endif
 
 // --- fill, copy, random -----------------------------------------------------------------------------
 KERNEL(fill, double value, Tensor& y)        // any dtype

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "tensor/vmath.h"
+
 namespace switchyard {
 
 struct RandomStream {
@@ -32,7 +34,7 @@ inline RandomStream random_stream(uint64_t seed, std::string_view site, int64_t 
 
 // out[4 b + lane] = the draws of blocks first + b, b < Blocks; side by side they fill vector registers.
 template <int Blocks>
-inline void philox(RandomStream r, uint64_t first, uint32_t* out) {
+HD void philox(RandomStream r, uint64_t first, uint32_t* out) {
   alignas(32) uint32_t c0[Blocks], c1[Blocks], c2[Blocks], c3[Blocks];
   for (int b = 0; b < Blocks; ++b) {
     c0[b] = uint32_t(first + b), c1[b] = uint32_t((first + b) >> 32);
@@ -53,14 +55,14 @@ inline void philox(RandomStream r, uint64_t first, uint32_t* out) {
 }
 
 // 32 random bits for element i: block i/4 of the stream, lane i%4.
-inline uint32_t random_bits(RandomStream r, uint64_t i) {
+HD uint32_t random_bits(RandomStream r, uint64_t i) {
   uint32_t block[4];
   philox<1>(r, i >> 2, block);
   return block[i & 3];
 }
-inline float unit_float(uint32_t bits) { return float(bits >> 8) * 0x1p-24f; }  // [0, 1)
+HD float unit_float(uint32_t bits) { return float(bits >> 8) * 0x1p-24f; }  // [0, 1)
 // (0, 1)
-inline float open_unit_float(uint32_t bits) { return (float(bits >> 9) + 0.5f) * 0x1p-23f; }
+HD float open_unit_float(uint32_t bits) { return (float(bits >> 9) + 0.5f) * 0x1p-23f; }
 
 // Sequential draws from one stream on the host: data order, sampling.
 class RandomSequence {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "tensor/allocator.h"
+#include "tensor/device.h"
 #include "tensor/kernels.h"
 
 namespace switchyard {
@@ -24,13 +25,12 @@ int64_t numel_of(const Shape& shape) {
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
   for (int64_t d : shape)
     if (d < 0) throw Error(concat("negative dimension in ", to_string(shape)));
-  check(device == Device::CPU, "this binary was built without CUDA");
   Tensor t;
   t.numel_ = numel_of(shape);
   t.shape_ = std::move(shape);
   t.dtype_ = dtype;
   t.device_ = device;
-  t.storage_ = allocate(t.bytes());
+  t.storage_ = device == Device::CUDA ? cuda::allocate(t.bytes()) : allocate(t.bytes());
   t.data_ = t.storage_.get();
   return t;
 }
@@ -79,6 +79,20 @@ Tensor Tensor::to(DType dtype) const {
   Tensor t = empty(shape_, dtype, device_);
   convert(*this, t);
   return t;
+}
+
+Tensor Tensor::to(Device device) const {
+  if (!defined() || device == device_) return *this;
+  Tensor t = empty(shape_, dtype_, device);
+  assign(*this, t);
+  return t;
+}
+
+void assign(const Tensor& from, const Tensor& to) {
+  check(from.dtype() == to.dtype() && from.numel() == to.numel(), "assign: unlike tensors");
+  if (from.device() == Device::CPU && to.device() == Device::CPU)
+    std::copy_n(from.raw(), from.bytes(), to.raw());
+  else cuda::copy(from.raw(), from.device(), to.raw(), to.device(), from.bytes());
 }
 
 }  // namespace switchyard

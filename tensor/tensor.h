@@ -45,7 +45,8 @@ class Tensor {
   DType dtype() const { return dtype_; }
   Device device() const { return device_; }
 
-  // Typed pointer to the first element; the type must match the dtype.
+  // Typed pointer to the first element; the type must match the dtype. Memory of the GPU can be read by
+  // kernels only: host code takes a copy, to(Device::CPU).
   template <class T>
   T* data() const {
     if (defined() && kDTypeOf<T> != dtype_)
@@ -55,13 +56,15 @@ class Tensor {
   std::byte* raw() const { return data_; }
   template <class T>
   std::vector<T> to_vector() const {
-    return std::vector<T>(data<T>(), data<T>() + numel_);
+    const Tensor host = to(Device::CPU);
+    return std::vector<T>(host.data<T>(), host.data<T>() + numel_);
   }
 
   Tensor reshape(Shape shape) const;               // same storage; one dimension may be -1
   Tensor slice(int64_t begin, int64_t end) const;  // rows [begin, end) of dimension 0, shared
   Tensor clone() const;                            // own storage, same values
   Tensor to(DType dtype) const;                    // converted copy (itself when equal)
+  Tensor to(Device device) const;                  // copy there (itself when it is there)
 
  private:
   std::shared_ptr<std::byte> storage_;  // from allocator.h
@@ -71,6 +74,9 @@ class Tensor {
   DType dtype_ = DType::F32;
   Device device_ = Device::CPU;
 };
+
+// to = from: of one dtype and number of elements, on any devices
+void assign(const Tensor& from, const Tensor& to);
 
 inline Tensor empty_like(const Tensor& t) {
   return Tensor::empty(t.shape(), t.dtype(), t.device());

@@ -9,7 +9,7 @@
 
 #include "dist/runtime.h"
 #include "nn/checkpoint_files.h"
-#include "tensor/kernels.h"
+#include "tensor/device.h"
 
 namespace switchyard {
 
@@ -53,7 +53,7 @@ std::string version_text(const std::string& app) {
                 " (Switchyard " SWITCHYARD_VERSION ")\ncommit           " SWITCHYARD_COMMIT
                 "\ncompiler         GCC " __VERSION__ "\ninstruction set  ",
                 isa, "\nMPI              ", dist::mpi_version(), "\nCUDA             ",
-                kBuiltWithCuda ? "yes\n" : "no\n");
+                cuda::version(), "\n");
 }
 
 // Is the word after an option its value? A flag's only when it is one, where it may be an argument.

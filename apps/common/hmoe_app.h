@@ -101,9 +101,10 @@ inline dist::Mesh make_hmoe_mesh(const HmoeAppConfig& config, const dist::Comm& 
 }
 
 inline std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config, int64_t vocabulary,
-                                                    const dist::Mesh& mesh) {
+                                                    const dist::Mesh& mesh,
+                                                    Device device = Device::CPU) {
   const ModelConfig& m = config.model;
-  return std::make_unique<Transformer>(
+  auto model = std::make_unique<Transformer>(
       m, vocabulary, [&](bool decoder, int layer) -> std::unique_ptr<SubBlock> {
         if (!config.hmoe.has_experts(decoder, layer)) return make_dense_ffn(m, decoder);
         const int64_t positions =
@@ -111,6 +112,8 @@ inline std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config,
         return std::make_unique<moe::HmoeBlock>(config.hmoe, m.feed_forward(decoder), m.dropout,
                                                 positions, mesh);
       });
+  move_to(*model, device);
+  return model;
 }
 
 // A trained HMoE from its checkpoint, at any number of ranks.
@@ -137,9 +140,9 @@ inline StoredRun open_stored_run(const std::string& path, double capacity_fracti
 }
 
 // This rank's share of the model, with the stored parameters. Collective.
-inline std::unique_ptr<Transformer> load_model(const StoredRun& run, const dist::Comm& world) {
+inline std::unique_ptr<Transformer> load_model(const StoredRun& run, const dist::Runtime& runtime) {
   auto model = make_hmoe_model(run.config, int64_t(run.tokenizer->vocabulary().size()),
-                               make_hmoe_mesh(run.config, world));
+                               make_hmoe_mesh(run.config, runtime.world), runtime.device);
   load_checkpoint(run.folder, checkpoint_entries(parameters(*model)));
   return model;
 }

@@ -7,10 +7,13 @@
 
 namespace switchyard {
 
+constexpr const char* kDeviceHelp =
+    "where tensors live and kernels run; auto = a GPU where there is one";
+
 struct TrainConfig {
   int ranks = 0, ranks_per_node = 0;
   int64_t seed = 1, max_update = 1000, update_freq = 1;
-  std::string precision = "fp32", ddp_backend = "no_shard", reduction = "tree";
+  std::string device = "auto", precision = "fp32", ddp_backend = "no_shard", reduction = "tree";
 
   std::string save_dir, resume, restore_file;
   bool overwrite = false, no_save = false, async_write = false;
@@ -25,6 +28,7 @@ struct TrainConfig {
     v.group("Run");
     v(ranks, "ranks", "ranks R; 0 = one for each MPI process");
     v(ranks_per_node, "ranks-per-node", "ranks that share a node; 0 = from the machine");
+    v(device, "device", kDeviceHelp, {"auto", "cpu", "cuda"});
     v(seed, "seed", "seed of initial values, data order and every random draw");
     v(max_update, "max-update", "stop after this many updates");
     v(update_freq, "update-freq", "micro-batches of a rank summed into one update");
@@ -79,7 +83,7 @@ inline void check_unchanged(const OptionList& stored, const OptionList& now,
   const std::vector<std::string> may_change = split_list(
       "max-update, save-dir, resume, restore-file, overwrite, no-save, save-interval-updates, "
       "write-checkpoints-asynchronously, keep-interval-updates, validate-interval-updates, "
-      "log-interval, log-format, dry-run, checkpoint-activations, stop-min-lr, data");
+      "log-interval, log-format, dry-run, checkpoint-activations, stop-min-lr, data, device");
   for (size_t i = 0; i < now.options.size(); ++i) {
     const Option &then = stored.options[i], &option = now.options[i];
     const std::string& name = option.names[0];

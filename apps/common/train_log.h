@@ -6,7 +6,7 @@
 #include "apps/common/progress.h"
 #include "apps/common/run_log.h"
 #include "apps/common/train_task.h"
-#include "tensor/allocator.h"
+#include "tensor/device.h"
 
 namespace switchyard {
 
@@ -41,7 +41,8 @@ class TrainLog {
   // Both collective; the record opens with kind, update and what else the trainer has to say.
   void write_train(json r) {
     r["communication"] = sum_over_ranks(traffic(runtime_.world.meter()));
-    r["peak_mib"] = mib(runtime_.world.all_reduce(allocator_stats().peak_bytes, dist::Reduce::Max));
+    r["peak_mib"] =
+        mib(runtime_.world.all_reduce(memory_stats(runtime_.device).peak_bytes, dist::Reduce::Max));
     const double updates = sums_["updates"], tokens = sums_["tokens"], seconds = sums_["seconds"];
     const double data = sums_["data_seconds"], comm = sums_["comm_seconds"];
     r.update({{"gnorm", sums_["gnorm"] / updates},
@@ -117,13 +118,13 @@ class TrainLog {
   }
 
   // Of rank 0's process: resident memory, open descriptors, and rank 0's live tensor bytes.
-  static json process_usage() {
+  json process_usage() const {
     int64_t pages = 0, resident = 0;
     std::ifstream("/proc/self/statm") >> pages >> resident;
     const std::filesystem::directory_iterator files("/proc/self/fd");
     return {{"resident_mib", mib(resident * 4096)},
             {"open_files", std::distance(begin(files), end(files))},
-            {"live_bytes", allocator_stats().live_bytes}};
+            {"live_bytes", memory_stats(runtime_.device).live_bytes}};
   }
 
   dist::Runtime& runtime_;

@@ -36,8 +36,9 @@ class ConditionalRouting : public Module {
     Var g = sigmoid(gate_.forward(h));  // [S, 1]
     if (ctx.training && config_.cmr_gate_drop > 0) {
       const Tensor given = injected("cmr_gate_keep", g.data().dtype(), ctx);
-      g = given.defined() ? scale(mul(g, Var(given)), 1 / (1 - config_.cmr_gate_drop))
-                          : dropout(g, config_.cmr_gate_drop, ctx.random("cmr_gate"), token);
+      g = given.defined()
+              ? scale(mul(g, Var(given.to(g.data().device()))), 1 / (1 - config_.cmr_gate_drop))
+              : dropout(g, config_.cmr_gate_drop, ctx.random("cmr_gate"), token);
     }
     Var used = sum(g);
     ctx.count("cmr_gate", {value_of(used.data()), double(h.dim(0))});

@@ -1,21 +1,12 @@
 // Scaled dot-product attention with key padding, causal mask, additive bias and dropout:
 // y = dropout(P) v,  P = softmax(scale q k^T + bias).  One (sentence, head) pair is one piece of work:
 // small matrix products on one thread, read in place from the [B*T, H*D] layout.
+#include "tensor/attention.h"
 #include "tensor/cpu/loops.h"
 #include "tensor/cpu/product.h"
 
 namespace switchyard::cpu {
 namespace {
-
-void check_sizes(const AttentionSpec& s, const Tensor& q, const Tensor& k, const Tensor& v,
-                 const Tensor& probs) {
-  const int64_t width = columns_of(q);
-  if (s.heads <= 0 || width % s.heads != 0)
-    throw Error(concat("attention: ", s.heads, " heads in width ", width));
-  check_numel("attention: q", s.batch * s.time_q * width, q);
-  check_numel("attention: k, v", s.batch * s.time_k * width, k, v);
-  check_numel("attention: probs", s.batch * s.heads * s.time_q * s.time_k, probs);
-}
 
 // The [T, D] matrix of sentence b and head h in x [B*T, H*D]
 template <class T>
@@ -60,10 +51,7 @@ void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const 
                        const Tensor& bias, const AttentionSpec& s, RandomStream r, Tensor& y,
                        Tensor& probs) {
   const int64_t Tq = s.time_q, Tk = s.time_k, square = Tq * Tk;
-  check_sizes(s, q, k, v, probs);
-  check_numel("attention: y", q.numel(), y);
-  if (key_padding.defined()) check_numel("attention: key_padding", s.batch * Tk, key_padding);
-  if (bias.defined()) check_numel("attention: bias", s.heads * square, bias);
+  check_attention_forward(s, q, k, v, key_padding, bias, y, probs);
   FLOAT_DISPATCH(q.dtype(), T, {
     parallel_for(s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
       const Tensor space = Tensor::empty({s.dropout > 0 ? square : 0}, q.dtype());
@@ -87,13 +75,8 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
                         const AttentionSpec& s, RandomStream r, const Tensor& dy, Tensor& dq,
                         Tensor& dk, Tensor& dv, Tensor& dbias) {
   const int64_t square = s.time_q * s.time_k;
-  check_sizes(s, q, k, v, probs);
-  check_numel("attention: dy, dq", q.numel(), dy, dq);
-  check_numel("attention: dk, dv", k.numel(), dk, dv);
-  if (dbias.defined()) {
-    check_numel("attention: dbias", s.heads * square, dbias);
-    fill(0.0, dbias);
-  }
+  check_attention_backward(s, q, k, v, probs, dy, dq, dk, dv, dbias);
+  if (dbias.defined()) fill(0.0, dbias);
   FLOAT_DISPATCH(q.dtype(), T, {
     // Head by head, sentences ascending: a thread that owns a head can sum its bias gradient in order.
     const int64_t item = dbias.defined() ? s.batch : 1;

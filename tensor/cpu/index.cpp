@@ -3,30 +3,22 @@
 #include "tensor/cpu/loops.h"
 
 namespace switchyard::cpu {
-namespace {
-
-// Does index i name one of n rows? It must, or be -1.
-inline bool names_row(const char* kernel, int64_t i, int64_t n) {
-  if (i < -1 || i >= n) throw Error(concat(kernel, ": index ", i, " outside of ", n, " rows"));
-  return i >= 0;
-}
-
-}  // namespace
 
 void gather_rows(const Tensor& x, const Tensor& index, Tensor& y) {
-  const int64_t n = rows_of(x), *at = index.data<int64_t>();
   check_numel("gather_rows", rows_of(y), index);
-  check_numel("gather_rows", n * columns_of(y), x);
-  each_row("gather_rows", {y, whole(x)}, [=](int64_t i, int64_t c, auto* y, auto* x) {
-    if (names_row("gather_rows", at[i], n)) std::copy_n(x + at[i] * c, c, y);
-    else std::fill_n(y, c, 0);
-  });
+  check_numel("gather_rows", rows_of(x) * columns_of(y), x);
+  check_index("gather_rows", index, rows_of(x));
+  each_row("gather_rows", {y, whole(x)},
+           [at = index.data<int64_t>()](const Row&, int64_t i, int64_t c, auto* y, auto* x) {
+             if (at[i] >= 0) std::copy_n(x + at[i] * c, c, y);
+             else std::fill_n(y, c, 0);
+           });
 }
 
 void scatter_add_rows(const Tensor& x, const Tensor& index, Tensor& y) {
   const int64_t n = index.numel(), c = columns_of(y), *at = index.data<int64_t>();
   check_numel("scatter_add_rows", n * c, x);
-  for (int64_t i = 0; i < n; ++i) names_row("scatter_add_rows", at[i], rows_of(y));
+  check_index("scatter_add_rows", index, rows_of(y));
   with_pointers("scatter_add_rows", {x, y}, [=](auto* x, auto* y) {
     column_ranges(n, c, [=](int64_t begin, int64_t end) {
       for (int64_t i = 0; i < n; ++i)
@@ -40,15 +32,15 @@ void scatter_add_rows(const Tensor& x, const Tensor& index, Tensor& y) {
 void combine_forward(const Tensor& rows, const Tensor& offsets, const Tensor& position,
                      const Tensor& weight, Tensor& y) {
   const int64_t *o = offsets.data<int64_t>(), *at = position.data<int64_t>();
-  const int64_t available = rows_of(rows);
   check_numel("combine", rows_of(y) + 1, offsets);
   check_numel("combine", position.numel(), weight);
-  check_numel("combine", available * columns_of(y), rows);
+  check_numel("combine", rows_of(rows) * columns_of(y), rows);
+  check_index("combine", position, rows_of(rows));
   each_row("combine", {y, whole(rows), whole(weight)},
-           [=](int64_t s, int64_t c, auto* y, auto* rows, auto* weight) {
+           [=](const Row&, int64_t s, int64_t c, auto* y, auto* rows, auto* weight) {
              std::fill_n(y, c, 0);
              for (int64_t i = o[s]; i < o[s + 1]; ++i)
-               if (names_row("combine", at[i], available))
+               if (at[i] >= 0)
                  vector_loop(0, c, [=, row = rows + at[i] * c, w = weight[i]](int64_t j) {
                    y[j] = std::fma(w, row[j], y[j]);
                  });
@@ -60,22 +52,19 @@ void combine_backward(const Tensor& dy, const Tensor& rows, const Tensor& offset
                       const Tensor& position, const Tensor& weight, Tensor& drows,
                       Tensor& dweight) {
   const int64_t *o = offsets.data<int64_t>(), *at = position.data<int64_t>();
-  const int64_t available = rows_of(rows);
   check_numel("combine", rows_of(dy) + 1, offsets);
   check_numel("combine", position.numel(), weight, dweight);
-  check_numel("combine", available * columns_of(dy), rows, drows);
+  check_numel("combine", rows_of(rows) * columns_of(dy), rows, drows);
+  check_index("combine", position, rows_of(rows));
   fill(0.0, drows), fill(0.0, dweight);
-  each_row(
-      "combine", {dy, whole(rows), whole(weight), whole(drows), whole(dweight)},
-      [=](int64_t s, int64_t c, auto* dy, auto* rows, auto* weight, auto* drows, auto* dweight) {
-        for (int64_t i = o[s]; i < o[s + 1]; ++i) {
-          if (!names_row("combine", at[i], available)) continue;
-          const auto* row = rows + at[i] * c;
-          vector_loop(
-              0, c, [=, out = drows + at[i] * c, w = weight[i]](int64_t j) { out[j] = w * dy[j]; });
-          dweight[i] = row_sum(c, [=](int64_t j) { return dy[j] * row[j]; });
-        }
-      });
+  each_row("combine", {dy, whole(rows), whole(weight), whole(drows), whole(dweight)},
+           [=](const Row& row, int64_t s, int64_t c, auto* dy, auto* x, auto* weight, auto* dx,
+               auto* dweight) {
+             for (int64_t i = o[s]; i < o[s + 1]; ++i)
+               if (at[i] >= 0)
+                 rows::combine_backward(row, c, weight[i], dy, x + at[i] * c, dx + at[i] * c,
+                                        dweight + i);
+           });
 }
 
 }  // namespace switchyard::cpu

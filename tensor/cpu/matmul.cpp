@@ -66,19 +66,6 @@ template <class T>
 Matrix<T> matrix(const Tensor& x) {
   return {x.data<T>(), rows_of(x), columns_of(x), columns_of(x)};
 }
-Tensor by_group(const Tensor& x, int64_t groups) {
-  check(x.rank() >= 2, "a product needs a matrix for each group");
-  return x.reshape({groups, x.dim(-2), x.dim(-1)});
-}
-
-// The offsets [G+1] of groups, which must rise from 0 to n
-const int64_t* checked_offsets(const char* kernel, const Tensor& offsets, int64_t n) {
-  const int64_t* o = offsets.data<int64_t>();
-  const int64_t* last = o + offsets.numel() - 1;
-  if (last < o || *o != 0 || *last != n || !std::is_sorted(o, last + 1))
-    throw Error(concat(kernel, ": offsets do not rise from 0 to ", n));
-  return o;
-}
 
 }  // namespace
 
