@@ -29,8 +29,8 @@ class PeerLink {
   virtual void exchange(const std::vector<Part>& send, const std::vector<Part>& receive) = 0;
   virtual void all_reduce_sum(Tensor& t) = 0;  // in an order of the library's own
 };
-std::string device_id();     // of the calling rank thread, unique on the machine
-std::string new_link_id();   // by one member, for all; "" when built without NCCL
+std::string device_id();    // of the calling rank thread, unique on the machine
+std::string new_link_id();  // by one member, for all; "" when built without NCCL
 std::unique_ptr<PeerLink> connect_peers(const std::string& id, int member, int size);
 
 // Called again and again while the calling rank thread waits for its GPU; throws to give up.

@@ -41,11 +41,9 @@ if [[ -n $bin ]]; then
 else
   tests=$build/tests/test_gpu bench=$build/bench_gpu train=apps/train_hmoe
   [[ -z $dry ]] || tests=$build/tests/test_cuda train=$build/tests/train_hmoe_emulated
+  export EMULATED_GPU_OPEN=1 # the tests of the ordinary build watch over its memory
 fi
-# cuBLASLt and cuDNN may be a Python package's
-for folder in /usr/local/cuda/lib64 /opt/*/.venv/lib/python3*/site-packages/nvidia/{cudnn,cu13,cublas,cuda_runtime}/lib; do
-  [[ ! -d $folder ]] || LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder
-done
+LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64
 PATH=$PATH:/usr/local/cuda/bin
 export PATH LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-} OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
