@@ -65,6 +65,7 @@ std::vector<OpRow> op_table() {
       {"dot", [=](Vars v) { return dot(v[0], constant); }, {{2, 3}}},
       {"dot: zero rows", [=](Vars v) { return dot(v[0], constant.slice(0, 0)); }, {{0, 3}}},
       // f64 to f32 and back would lose the digits that the central difference needs: see CastIsUndoneInBackward
+      {"move_to: to the same", [](Vars v) { return move_to(v[0], Device::CPU); }, {{2, 3}}},
       {"cast: to the same", [](Vars v) { return cast(v[0], DType::F64); }, {{2, 3}}},
       {"concat_rows",
        [](Vars v) {
