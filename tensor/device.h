@@ -27,7 +27,6 @@ class PeerLink {
   virtual ~PeerLink() = default;
   // send[m] goes to member m, receive[m] comes from it; all members call it, the own message included
   virtual void exchange(const std::vector<Part>& send, const std::vector<Part>& receive) = 0;
-  virtual void all_reduce_sum(Tensor& t) = 0;  // in an order of the library's own
 };
 std::string device_id();    // of the calling rank thread, unique on the machine
 std::string new_link_id();  // by one member, for all; "" when built without NCCL

@@ -14,13 +14,6 @@ void check_nccl(ncclResult_t status, const char* call) {
     throw Error(concat("NCCL: ", ncclGetErrorString(status), " in ", call));
 }
 
-ncclDataType_t nccl_type(DType t) {
-  if (t == DType::F64) return ncclDouble;
-  if (t == DType::BF16) return ncclBfloat16;
-  check(t == DType::F32, concat("no sums over GPUs of ", name_of(t)));
-  return ncclFloat;
-}
-
 class NcclLink : public PeerLink {
  public:
   NcclLink(const ncclUniqueId& id, int member, int size) : size_(size) {
@@ -41,11 +34,6 @@ class NcclLink : public PeerLink {
             ncclRecv(receive[m].data, size_t(receive[m].bytes), ncclInt8, m, comm_, stream()));
     }
     NCCL_CHECK(ncclGroupEnd());
-    check_health();
-  }
-  void all_reduce_sum(Tensor& t) override {
-    NCCL_CHECK(ncclAllReduce(t.raw(), t.raw(), size_t(t.numel()), nccl_type(t.dtype()), ncclSum,
-                             comm_, stream()));
     check_health();
   }
 

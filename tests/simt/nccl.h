@@ -7,9 +7,8 @@ struct ncclUniqueId {
   char internal[128];
 };
 using ncclComm_t = struct SimtComm*;
-enum ncclResult_t { ncclSuccess = 0, ncclSystemError = 2 };
-enum ncclDataType_t { ncclInt8, ncclFloat, ncclDouble, ncclBfloat16 };
-enum ncclRedOp_t { ncclSum };
+enum ncclResult_t { ncclSuccess = 0 };
+enum ncclDataType_t { ncclInt8 };
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id);
 ncclResult_t ncclCommInitRank(ncclComm_t* comm, int size, ncclUniqueId id, int rank);
@@ -26,5 +25,3 @@ ncclResult_t ncclGroupEnd();
 ncclResult_t ncclSend(const void* data, size_t count, ncclDataType_t, int peer, ncclComm_t,
                       cudaStream_t);
 ncclResult_t ncclRecv(void* data, size_t count, ncclDataType_t, int peer, ncclComm_t, cudaStream_t);
-ncclResult_t ncclAllReduce(const void* in, void* out, size_t count, ncclDataType_t, ncclRedOp_t,
-                           ncclComm_t, cudaStream_t);
