@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "tensor/attention.h"
+
 namespace switchyard {
 namespace {
 
@@ -148,29 +150,34 @@ Var concat_rows(const std::vector<Var>& parts) {
 
 // --- matrix products -----------------------------------------------------------------------------
 // y = x w^T + b,  dx = dy w,  dw = dy^T x,  db = sum of dy's rows
+// The type of x decides: with bf16 rows the products are in bf16 and meet rounded copies of w and b, whose
+// own type and that of their gradients stays f32.
 Var linear(const Var& x, const Var& w, const Var& b) {
   return grouped_linear(x, Tensor::of<int64_t>({0, x.dim(0)}), w, b);
 }
 
 Var grouped_linear(const Var& x, const Tensor& offsets, const Var& w, const Var& b) {
-  const Tensor for_x = saved_if(x.requires_grad(), w), for_w = saved_if(w.requires_grad(), x);
-  const Tensor bias = saved_if(b.defined(), b);
+  const DType type = x.data().dtype();
+  const Tensor weight = w.as(type), bias = b.defined() ? b.as(type) : Tensor();
+  const Tensor for_x = x.requires_grad() ? weight : Tensor();
+  const Tensor for_w = saved_if(w.requires_grad(), x);
   Tensor y = empty_like(x.data(), {x.dim(0), w.dim(-2)});
-  grouped_matmul(x.data(), offsets, w.data(), true, bias, y);
+  grouped_matmul(x.data(), offsets, weight, true, bias, y);
   return make_node(
       "linear", y, {x, w, b},
-      [for_x, for_w, bias, offsets, width = x.dim(1), w_shape = w.shape()](const Tensor& dy) {
+      [for_x, for_w, offsets, width = x.dim(1), w_shape = w.shape(), w_type = w.data().dtype(),
+       b_shape = b.defined() ? b.shape() : Shape()](const Tensor& dy) {
         Grads d(3);
         if (for_x.defined()) {
           d[0] = empty_like(dy, {dy.dim(0), width});
           grouped_matmul(dy, offsets, for_x, false, Tensor(), d[0]);
         }
         if (for_w.defined()) {
-          d[1] = empty_like(dy, w_shape);
+          d[1] = Tensor::empty(w_shape, w_type, dy.device());
           grouped_matmul_dw(dy, for_w, offsets, d[1]);
         }
-        if (bias.defined()) {
-          d[2] = empty_like(bias);
+        if (!b_shape.empty()) {
+          d[2] = Tensor::empty(b_shape, w_type, dy.device());
           grouped_sum_rows(dy, offsets, d[2]);
         }
         return d;
@@ -182,7 +189,7 @@ Var grouped_linear(const Var& x, const Tensor& offsets, const Var& w, const Var&
 // and label-smoothed cross-entropy, whose losses are summed in f64.
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
   Tensor y = empty_like(x.data());
-  Tensor mean = empty_like(y, {y.numel() / y.dim(-1)}), rstd = empty_like(mean);
+  Tensor mean = empty_like(w.data(), {y.numel() / y.dim(-1)}), rstd = empty_like(mean);
   layer_norm_forward(x.data(), w.data(), b.data(), eps, y, mean, rstd);
   return make_node("layer_norm", y, {x, w, b},
                    [x = x.data(), w = w.data(), mean, rstd](const Tensor& dy) -> Grads {
@@ -206,18 +213,19 @@ Var softmax(const Var& x) {
 // y = dropout(softmax(scale q k^T + bias, masked)) v. Only this op knows batch and time.
 Var attention(const Var& q, const Var& k, const Var& v, const Tensor& key_padding, const Var& bias,
               const AttentionSpec& spec, RandomStream r) {
-  const int64_t B = spec.batch, Tq = spec.time_q, Tk = spec.time_k, H = spec.heads;
   const Tensor added = saved_if(bias.defined(), bias);  // [H, Tq, Tk]
-  Tensor y = empty_like(q.data(), {B * Tq, v.dim(1)}), probs = empty_like(y, {B, H, Tq, Tk});
-  attention_forward(q.data(), k.data(), v.data(), key_padding, added, spec, r, y, probs);
-  return make_node("attention", y, {q, k, v, bias},
-                   [q = q.data(), k = k.data(), v = v.data(), probs, spec, r, H, Tq, Tk,
-                    bias_grad = bias.requires_grad()](const Tensor& dy) -> Grads {
-                     Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v), dbias;
-                     if (bias_grad) dbias = empty_like(q, {H, Tq, Tk});
-                     attention_backward(q, k, v, probs, spec, r, dy, dq, dk, dv, dbias);
-                     return {dq, dk, dv, dbias};
-                   });
+  Tensor y = empty_like(q.data(), {spec.batch * spec.time_q, v.dim(1)});
+  Tensor memory = attention_memory(q.data(), key_padding, added, spec);
+  attention_forward(q.data(), k.data(), v.data(), key_padding, added, spec, r, y, memory);
+  return make_node(
+      "attention", y, {q, k, v, bias},
+      [q = q.data(), k = k.data(), v = v.data(), key_padding, memory, y, spec, r,
+       bias = bias.requires_grad() ? bias.data() : Tensor()](const Tensor& dy) -> Grads {
+        Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v), dbias;
+        if (bias.defined()) dbias = empty_like(bias);
+        attention_backward(q, k, v, key_padding, memory, y, spec, r, dy, dq, dk, dv, dbias);
+        return {dq, dk, dv, dbias};
+      });
 }
 
 CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t ignore,

@@ -28,3 +28,11 @@ void set_watch(std::function<void()>) {}
   void name(__VA_ARGS__) { absent(); } \
   }
 #include "tensor/kernels.h"
+
+// What only a GPU has
+#include "tensor/attention.h"
+namespace switchyard::cuda {
+bool attention_is_fused(const Tensor&, const Tensor&, const Tensor&, const AttentionSpec&) {
+  absent();
+}
+}  // namespace switchyard::cuda

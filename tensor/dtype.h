@@ -25,6 +25,9 @@ struct BFloat16 {
   }
 };
 
+// The type in which kernels compute with elements of type t
+inline DType compute_type(DType t) { return t == DType::BF16 ? DType::F32 : t; }
+
 // f(T()) with the C++ type T of the enum
 template <class F>
 auto with_type(DType t, const F& f) {
