@@ -41,6 +41,7 @@ void row_entropy(const Tensor& p, Tensor& y) {
 void normalize_forward(const Tensor& x, const Tensor& offsets, Tensor& y, Tensor& d) {
   check_numel("normalize", x.numel(), y);
   check_numel("normalize", d.numel() + 1, offsets);
+  if (offsets.device() == Device::CPU) checked_offsets("normalize", offsets, y.numel());
   const Tensor o = on_device(offsets);
   FLOAT_DISPATCH(x.dtype(), T, {
     each_index(d.numel(), 4,
@@ -52,6 +53,7 @@ void normalize_backward(const Tensor& dy, const Tensor& y, const Tensor& offsets
                         Tensor& dx) {
   check_numel("normalize", y.numel(), dy, dx);
   check_numel("normalize", d.numel() + 1, offsets);
+  if (offsets.device() == Device::CPU) checked_offsets("normalize", offsets, y.numel());
   const Tensor o = on_device(offsets);
   FLOAT_DISPATCH(y.dtype(), T, {
     each_index(d.numel(), 4,
