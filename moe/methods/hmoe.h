@@ -55,7 +55,7 @@ class HmoeBlock : public SubBlock {
     std::vector<int64_t> state(N, 0);  // the next gate, L = done
     if (config_.use_moe_pad_mask && ctx.layout.padding.defined())
       for (int64_t t = 0; t < N; ++t) state[t] = ctx.layout.padding.data<uint8_t>()[t] ? L : 0;
-    Var stream = x, loss(Tensor::zeros({1}, x.data().dtype()));
+    Var stream = x, loss(zeros_like(x.data(), {1}));
     int64_t executed = 0, all_rows = 0;
     for (int64_t gate = 0; gate < L; ++gate) {
       const std::vector<int64_t> waiting = census(state, ctx);
@@ -85,10 +85,9 @@ class HmoeBlock : public SubBlock {
         o = layer_.run(input, routed.routing, capacity, token, ctx);
         if (cmr_) o.out = cmr_->mix(input, o.out, token, ctx);
       }
-      for (size_t i = 0; i < current.size(); ++i) {  // the first choice moves it, dropped or not
-        const int64_t choice = ints(routed.routing.offsets)[i];
-        state[current[i]] = 1 + stratum_of_[chosen(ints(routed.routing.expert)[choice])];
-      }
+      const int64_t *expert = ints(routed.routing.expert), *offsets = ints(routed.routing.offsets);
+      for (size_t i = 0; i < current.size(); ++i)  // the first choice moves it, dropped or not
+        state[current[i]] = 1 + stratum_of_[chosen(expert[offsets[i]])];
       stream = settle(stream, add(skip, o.out), token, state);
       const Var aux = balance_loss(routed, S);
       loss = add(loss, cast(aux, x.data().dtype()));
