@@ -226,7 +226,8 @@ Var attention(const Var& q, const Var& k, const Var& v, const Tensor& key_paddin
 CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t ignore,
                            double smoothing) {
   const Tensor x = logits.data();
-  Tensor loss = empty_like(x, {x.dim(0)});
+  const DType type = compute_type(x.dtype());
+  Tensor loss = Tensor::empty({x.dim(0)}, type, x.device());
   Tensor nll = empty_like(loss), lse = empty_like(loss);
   cross_entropy_forward(x, target, ignore, smoothing, loss, nll, lse);
   Tensor loss_sum = Tensor::empty({1}, DType::F64, x.device()), nll_sum = empty_like(loss_sum);
@@ -234,7 +235,7 @@ CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t igno
   sum_all(nll, nll_sum);
 
   CrossEntropy result;
-  result.loss = make_node("cross_entropy", loss_sum.to(x.dtype()), {logits},
+  result.loss = make_node("cross_entropy", loss_sum.to(type), {logits},
                           [x, target, ignore, smoothing, lse](const Tensor& dy) -> Grads {
                             Tensor dx = empty_like(x);
                             const Tensor dloss = repeated(dy, lse.numel());

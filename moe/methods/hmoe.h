@@ -90,7 +90,7 @@ class HmoeBlock : public SubBlock {
         state[current[i]] = 1 + stratum_of_[chosen(expert[offsets[i]])];
       stream = settle(stream, add(skip, o.out), token, state);
       const Var aux = balance_loss(routed, S);
-      loss = add(loss, cast(aux, x.data().dtype()));
+      loss = add(loss, cast(aux, compute_type(x.data().dtype())));
       count_round(ctx, routed, o.plan, gate, L);
       count_groups(ctx, token, opening);
       if (observer) observer({gate, capacity, S, token, input, routed, o, aux, state});
