@@ -211,11 +211,12 @@ Var attention(const Var& q, const Var& k, const Var& v, const Tensor& key_paddin
   Tensor y = empty_like(q.data(), {B * Tq, v.dim(1)}), probs = empty_like(y, {B, H, Tq, Tk});
   attention_forward(q.data(), k.data(), v.data(), key_padding, added, spec, r, y, probs);
   return make_node("attention", y, {q, k, v, bias},
-                   [q = q.data(), k = k.data(), v = v.data(), probs, spec, r, H, Tq, Tk,
-                    bias_grad = bias.requires_grad()](const Tensor& dy) -> Grads {
+                   [q = q.data(), k = k.data(), v = v.data(), key_padding, probs, y, spec, r, H, Tq,
+                    Tk, bias_grad = bias.requires_grad()](const Tensor& dy) -> Grads {
                      Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v), dbias;
                      if (bias_grad) dbias = empty_like(q, {H, Tq, Tk});
-                     attention_backward(q, k, v, probs, spec, r, dy, dq, dk, dv, dbias);
+                     attention_backward(q, k, v, key_padding, probs, y, spec, r, dy, dq, dk, dv,
+                                        dbias);
                      return {dq, dk, dv, dbias};
                    });
 }
