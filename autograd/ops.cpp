@@ -268,16 +268,17 @@ Var gather_rows(const Var& x, const Tensor& index, int64_t no_grad_row) {
 }
 
 Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
-  std::vector<int64_t> kept(base.dim(0));  // row -> itself, or -1 where x's row goes
-  std::iota(kept.begin(), kept.end(), 0);
-  for (const int64_t row : index.to_vector<int64_t>()) {
+  const Tensor keep = Tensor::empty({base.dim(0)}, DType::I64);  // row -> itself, -1: x's goes here
+  int64_t* kept = keep.data<int64_t>();
+  std::iota(kept, kept + keep.numel(), 0);
+  for (int64_t i = 0; i < index.numel(); ++i) {
+    const int64_t row = index.data<int64_t>()[i];
     if (row < 0) continue;
-    check(
-        row < base.dim(0) && kept[row] >= 0,
-        concat("replace_rows: row ", row, " of ", base.dim(0), " is out of range or named twice"));
+    if (row >= keep.numel() || kept[row] < 0)
+      throw Error(concat("replace_rows: row ", row, " of ", keep.numel(),
+                         " is out of range or named twice"));
     kept[row] = -1;
   }
-  const Tensor keep = Tensor::of(kept);
   Tensor y = gathered(base.data(), keep);
   scatter_add_rows(x.data(), index, y);
   return make_node("replace_rows", y, {base, x}, [keep, index](const Tensor& dy) -> Grads {
