@@ -1,7 +1,6 @@
 // Tensors on the (emulated) GPU: copies, fills, guards.
 #include <gtest/gtest.h>
 
-#include "autograd/ops.h"
 #include "tensor/device.h"
 #include "tensor/kernels.h"
 
@@ -15,14 +14,6 @@ TEST(CudaMemory, CopiesThereAndBack) {
   EXPECT_EQ(there.to_vector<float>(), (std::vector<float>{1, 2, 3}));
   EXPECT_EQ(Tensor::full({5}, 2.5, DType::F32, Device::CUDA).to_vector<float>(),
             std::vector<float>(5, 2.5f));
-}
-
-TEST(CudaMemory, GradientsMoveBack) {
-  const Var x(Tensor::of<float>({1, 2, 3}), true);
-  const Var y = move_to(x, Device::CUDA);
-  backward(sum(mul(y, y)));
-  EXPECT_EQ(x.grad().device(), Device::CPU);
-  EXPECT_EQ(x.grad().to_vector<float>(), (std::vector<float>{2, 4, 6}));
 }
 
 TEST(CudaMemoryDeathTest, HostCodeMayNotRead) {
