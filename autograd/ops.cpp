@@ -102,8 +102,7 @@ Var mean_rows(const Var& x) {
   grouped_sum_rows(x.data(), Tensor::of<int64_t>({0, x.dim(0)}), y);
   scale(share, y, y);
   return make_node("mean_rows", y, {x}, [share, n = x.dim(0)](const Tensor& dy) -> Grads {
-    const Tensor drow = scaled(share, dy).reshape({1, dy.numel()});
-    return {gathered(drow, Tensor::zeros({n}, DType::I64))};  // every row gets it
+    return {repeated(scaled(share, dy), n)};
   });
 }
 
@@ -111,21 +110,17 @@ Var dot(const Var& x, const Tensor& constant) {
   const Tensor c = constant.reshape(x.shape());
   Tensor y = Tensor::empty({1}, DType::F64, c.device());
   sum_all(product(x.data(), c), y);
-  return make_node("dot", y.to(x.data().dtype()), {x},
-                   [c](const Tensor& dy) -> Grads { return {scaled(value_of(dy), c)}; });
+  return make_node("dot", y.to(x.data().dtype()), {x}, [c](const Tensor& dy) -> Grads {
+    Tensor dx = empty_like(c, {1, c.numel()});
+    scale_rows(c.reshape(dx.shape()), dy, dx);
+    return {dx.reshape(c.shape())};
+  });
 }
 
 Var cast(const Var& x, DType dtype) {
   const DType before = x.data().dtype();
   if (dtype == before) return x;
   return make_node("cast", x.data().to(dtype), {x},
-                   [before](const Tensor& dy) -> Grads { return {dy.to(before)}; });
-}
-
-Var move_to(const Var& x, Device device) {
-  const Device before = x.data().device();
-  if (device == before) return x;
-  return make_node("move_to", x.data().to(device), {x},
                    [before](const Tensor& dy) -> Grads { return {dy.to(before)}; });
 }
 
@@ -233,12 +228,12 @@ CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t igno
   CrossEntropy result;
   result.loss = make_node("cross_entropy", loss_sum.to(x.dtype()), {logits},
                           [x, target, ignore, smoothing, lse](const Tensor& dy) -> Grads {
-                            Tensor dloss = empty_like(lse), dx = empty_like(x);
-                            fill(value_of(dy), dloss);  // every row's loss counts once
+                            Tensor dx = empty_like(x);
+                            const Tensor dloss = repeated(dy, lse.numel());
                             cross_entropy_backward(x, target, ignore, smoothing, lse, dloss, dx);
                             return {dx};
                           });
-  result.nll = value_of(nll_sum);
+  result.nll = nll_sum;
   const int64_t* t = target.data<int64_t>();
   result.rows = target.numel() - std::count(t, t + target.numel(), ignore);
   return result;
@@ -255,6 +250,10 @@ Tensor gathered(const Tensor& x, const Tensor& index) {
   return y;
 }
 
+Tensor repeated(const Tensor& row, int64_t n) {
+  return gathered(row.reshape({1, row.numel()}), Tensor::zeros({n}, DType::I64, row.device()));
+}
+
 Var gather_rows(const Var& x, const Tensor& index, int64_t no_grad_row) {
   return make_node("gather_rows", gathered(x.data(), index), {x},
                    [index, no_grad_row, shape = x.shape()](const Tensor& dy) -> Grads {
@@ -269,16 +268,17 @@ Var gather_rows(const Var& x, const Tensor& index, int64_t no_grad_row) {
 }
 
 Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
-  std::vector<int64_t> kept(base.dim(0));  // row -> itself, or -1 where x's row goes
-  std::iota(kept.begin(), kept.end(), 0);
-  for (const int64_t row : index.to_vector<int64_t>()) {
+  const Tensor keep = Tensor::empty({base.dim(0)}, DType::I64);  // row -> itself, -1: x's goes here
+  int64_t* kept = keep.data<int64_t>();
+  std::iota(kept, kept + keep.numel(), 0);
+  for (int64_t i = 0; i < index.numel(); ++i) {
+    const int64_t row = index.data<int64_t>()[i];
     if (row < 0) continue;
-    check(
-        row < base.dim(0) && kept[row] >= 0,
-        concat("replace_rows: row ", row, " of ", base.dim(0), " is out of range or named twice"));
+    if (row >= keep.numel() || kept[row] < 0)
+      throw Error(concat("replace_rows: row ", row, " of ", keep.numel(),
+                         " is out of range or named twice"));
     kept[row] = -1;
   }
-  const Tensor keep = Tensor::of(kept);
   Tensor y = gathered(base.data(), keep);
   scatter_add_rows(x.data(), index, y);
   return make_node("replace_rows", y, {base, x}, [keep, index](const Tensor& dy) -> Grads {
@@ -286,21 +286,28 @@ Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
   });
 }
 
-Var gather_elements(const Var& x, const Tensor& row, const Tensor& column) {
-  const Tensor elements = x.data().reshape({x.data().numel(), 1});  // one element is a row of these
-  Tensor at = empty_like(row);
-  for (int64_t i = 0; i < row.numel(); ++i) {
-    const int64_t r = row.data<int64_t>()[i], c = column.data<int64_t>()[i];
-    check(c < x.dim(1), "gather_elements: column out of range");
-    at.data<int64_t>()[i] = r < 0 || c < 0 ? -1 : r * x.dim(1) + c;
-  }
-  return make_node("gather_elements", gathered(elements, at).reshape({row.numel()}), {x},
-                   [at, shape = x.shape()](const Tensor& dy) -> Grads {
-                     const Tensor dx = zeros_like(dy, shape);
-                     Tensor delements = dx.reshape({dx.numel(), 1});
-                     scatter_add_rows(dy, at, delements);
-                     return {dx};
-                   });
+Var gather_columns(const Var& x, const Tensor& column) {
+  const Tensor at = column.to(x.data().device());
+  Tensor y = empty_like(x.data(), {at.numel()});
+  gather_columns(x.data(), at, y);
+  return make_node("gather_columns", y, {x}, [at, shape = x.shape()](const Tensor& dy) -> Grads {
+    Tensor dx = zeros_like(dy, shape);
+    scatter_add_columns(dy, at, dx);
+    return {dx};
+  });
+}
+
+// w_i = x_i / d,  d = max(sum of x_j over the choices of i's token, epsilon)
+// dx_i = (dw_i - sum_j dw_j w_j) / d;  the sum is absent where epsilon took over
+Var normalize(const Var& x, const Tensor& offsets) {
+  const Tensor o = offsets.to(x.data().device());
+  Tensor w = empty_like(x.data()), d = empty_like(w, {o.numel() - 1});
+  normalize_forward(x.data(), o, w, d);
+  return make_node("normalize", w, {x}, [w, d, o](const Tensor& dw) -> Grads {
+    Tensor dx = empty_like(w);
+    normalize_backward(dw, w, o, d, dx);
+    return {dx};
+  });
 }
 
 Var combine_rows(const Var& rows, const Tensor& offsets, const Tensor& position,

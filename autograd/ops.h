@@ -10,6 +10,11 @@ inline Tensor saved_if(bool wanted, const Var& x) { return wanted ? x.data() : T
 inline double value_of(const Tensor& t) {
   return t.to(DType::F64).to_vector<double>()[0];
 }  // t [1]
+// Copies on the host, with one wait for all of them
+inline std::vector<Tensor> on_host(std::vector<Tensor> tensors) {
+  for (Tensor& t : tensors) t = t.to(Device::CPU);
+  return tensors;
+}
 inline Tensor empty_like(const Tensor& t, Shape shape) {  // t's type and device, another shape
   return Tensor::empty(std::move(shape), t.dtype(), t.device());
 }
@@ -17,6 +22,7 @@ inline Tensor zeros_like(const Tensor& t, Shape shape) {
   return Tensor::zeros(std::move(shape), t.dtype(), t.device());
 }
 Tensor gathered(const Tensor& x, const Tensor& index);  // rows of x, a zero row for index -1
+Tensor repeated(const Tensor& row, int64_t n);          // [c] -> [n, c]
 
 // --- math ---------------------------------------------------------------------------------------------
 Var add(const Var& a, const Var& b);  // same shape
@@ -26,12 +32,12 @@ Var scale_rows(const Var& x, const Var& s);  // s [n]: y[i, j] = s[i] x[i, j]
 Var relu(const Var& x);
 Var gelu(const Var& x);
 Var sigmoid(const Var& x);
+Var abs(const Var& x);
 Var dropout(const Var& x, double p, RandomStream r, const Tensor& row_ids = {});
 Var sum(const Var& x);                           // [1], in x's dtype, f64 inside
 Var mean_rows(const Var& x);                     // [c]: mean over rows
 Var dot(const Var& x, const Tensor& constant);   // [1]: sum x * constant (constant has x's numel)
 Var cast(const Var& x, DType dtype);             // gradient is cast back
-Var move_to(const Var& x, Device device);        // gradient moves back
 Var concat_rows(const std::vector<Var>& parts);  // along dimension 0
 
 // --- matrix products ---------------------------------------------------------------------------------------
@@ -50,14 +56,17 @@ Var attention(const Var& q, const Var& k, const Var& v, const Tensor& key_paddin
 Var gather_rows(const Var& x, const Tensor& index, int64_t no_grad_row = -1);
 // y = base with rows index replaced by x: the rows named by index take x's rows (no row named twice)
 Var replace_rows(const Var& base, const Tensor& index, const Var& x);
-Var gather_elements(const Var& x, const Tensor& row, const Tensor& column);  // [m]
+// x [n, c], column i64 [n, k] -> [n k]: x[i, column[i, j]] in the order of (i, j)
+Var gather_columns(const Var& x, const Tensor& column);
+// x [m]: each divided by max(sum over its token's choices, epsilon); token s has offsets[s] .. offsets[s+1]-1
+Var normalize(const Var& x, const Tensor& offsets);
 // Per token the weighted sum of its choices' rows (kernels.h: combine_forward)
 Var combine_rows(const Var& rows, const Tensor& offsets, const Tensor& position, const Var& weight);
 
 // --- loss ------------------------------------------------------------------------------------------------------------
 struct CrossEntropy {
   Var loss;      // [1]: sum over rows of the label-smoothed loss, nats
-  double nll;    // sum of -log q[target], nats
+  Tensor nll;    // f64 [1]: sum of -log q[target], nats
   int64_t rows;  // rows with target != ignore
 };
 CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t ignore,

@@ -48,19 +48,29 @@ void reduce_all(const Comm& comm, const std::vector<GradEntry>& entries, bool sh
   for (std::vector<Tensor>& bucket : buckets) reduce_bucket(comm, bucket);
 }
 
-// f64 sums of squares over blocks of elements. A block ends with its expert.
-std::vector<double> block_sums(const GradEntry& e) {
-  std::vector<double> sums;
-  const Tensor rows = e.sharded ? e.grad : e.grad.reshape({1, e.grad.numel()});
-  for (int64_t i = 0; i < rows.dim(0); ++i) {
-    const Tensor grad = rows.slice(i, i + 1);
-    Tensor blocks =
-        Tensor::empty({(grad.numel() + kNormBlock - 1) / kNormBlock}, DType::F64, grad.device());
-    squared_norm_blocks(grad, blocks);
-    const std::vector<double> values = blocks.to_vector<double>();
-    sums.insert(sums.end(), values.begin(), values.end());
+// f64 sums of squares over blocks of elements, of all entries in order. A block ends with its expert.
+// size[i]: blocks of entry i
+std::vector<double> block_sums(const std::vector<GradEntry>& entries, std::vector<int64_t>& size) {
+  std::vector<Tensor> rows;  // each ends with a block of its own
+  int64_t blocks = 0;
+  const auto blocks_of = [](const Tensor& t) { return (t.numel() + kNormBlock - 1) / kNormBlock; };
+  for (const GradEntry& e : entries) {
+    const int64_t before = blocks, parts = e.sharded ? e.grad.dim(0) : 1;
+    for (int64_t i = 0; i < parts; ++i) {
+      rows.push_back(e.sharded ? e.grad.slice(i, i + 1) : e.grad);
+      blocks += blocks_of(rows.back());
+    }
+    size.push_back(blocks - before);
   }
-  return sums;
+  if (rows.empty()) return {};
+  const Tensor sums = Tensor::empty({blocks}, DType::F64, rows[0].device());
+  int64_t at = 0;
+  for (const Tensor& grad : rows) {
+    Tensor own = sums.slice(at, at + blocks_of(grad));
+    squared_norm_blocks(grad, own);
+    at += own.numel();
+  }
+  return sums.to_vector<double>();
 }
 
 }  // namespace
@@ -74,11 +84,28 @@ void sync_gradients(const Mesh& mesh, std::vector<GradEntry>& entries) {
 }
 
 double gradient_norm(const Comm& expert, const std::vector<GradEntry>& entries) {
+  std::vector<int64_t> size;
+  const std::vector<double> own = block_sums(entries, size);
+  std::vector<double> sharded;  // of the experts held here, then of all
+  auto next = own.begin();
+  for (size_t i = 0; i < entries.size(); next += size[i++])
+    if (entries[i].sharded) sharded.insert(sharded.end(), next, next + size[i]);
+  const int64_t held = int64_t(sharded.size());
+  if (held > 0) sharded = expert.all_gather(Tensor::of(sharded)).to_vector<double>();
+
   double total = 0;
-  for (const GradEntry& e : entries) {
-    std::vector<double> sums = block_sums(e);
-    if (e.sharded) sums = expert.all_gather(Tensor::of(sums)).to_vector<double>();
-    total = std::accumulate(sums.begin(), sums.end(), total);
+  int64_t at = 0;  // in every rank's part
+  next = own.begin();
+  for (size_t i = 0; i < entries.size(); next += size[i++]) {
+    if (!entries[i].sharded) {
+      total = std::accumulate(next, next + size[i], total);
+      continue;
+    }
+    for (int rank = 0; rank < expert.size(); ++rank) {
+      const auto part = sharded.begin() + rank * held + at;
+      total = std::accumulate(part, part + size[i], total);
+    }
+    at += size[i];
   }
   return std::sqrt(total);
 }

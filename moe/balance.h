@@ -12,19 +12,21 @@ namespace switchyard::moe {
 inline Var balance_loss(const Routed& routed, int64_t rows) {
   const Routing& r = routed.routing;
   const int64_t S = r.rows(), visible = routed.probs.dim(1);
-  const DType dtype = routed.probs.data().dtype();
+  const Tensor& p = routed.probs.data();
+  const int64_t *expert = ints(r.expert), *offsets = ints(r.offsets);
   std::vector<double> f(visible, 0);
   double sum_f = 0;
   for (int64_t s = 0; s < S; ++s) {
-    const int64_t e = ints(r.expert)[ints(r.offsets)[s]];
+    const int64_t e = expert[offsets[s]];
     if (e < 0) continue;
     f[e - routed.first_expert] += 1.0 / double(rows);
     sum_f += 1.0 / double(rows);
   }
   // sum_e f_e P_e = <mean over the S rows of p, f> S / rows + (filler rows) / (rows n_e) sum_e f_e
-  const Tensor weight = Tensor::of(f).to(dtype);
+  const Tensor weight = Tensor::of(f).to(p.dtype()).to(p.device());
   const Var real = scale(dot(mean_rows(routed.probs), weight), double(visible * S) / double(rows));
-  return add(real, Var(Tensor::full({1}, sum_f * double(rows - S) / double(rows), dtype)));
+  const double filler = sum_f * double(rows - S) / double(rows);
+  return add(real, Var(Tensor::full({1}, filler, p.dtype(), p.device())));
 }
 
 // Counters of one round, which add up over rounds, micro-batches and ranks (ctx.count); the gate statistics
@@ -39,27 +41,23 @@ inline Var balance_loss(const Routed& routed, int64_t rows) {
 inline void count_round(ForwardContext& ctx, const Routed& routed, const DispatchPlan& plan,
                         int64_t gate, int64_t gates) {
   const Routing& r = routed.routing;
-  std::vector<std::vector<double>> choices(2, std::vector<double>(plan.kept.size()));
-  std::vector<double> asked(2), over(2), rows(gates);
-  for (int64_t s = 0; s < r.rows(); ++s) {
-    const int64_t begin = ints(r.offsets)[s], end = ints(r.offsets)[s + 1];
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t e = ints(r.expert)[i], j = std::min<int64_t>(i - begin, 1);
+  const int64_t *expert = ints(r.expert), *offsets = ints(r.offsets);
+  std::vector<double> choices[2], asked(2), over(2), rows(gates);
+  for (auto& c : choices) c.resize(plan.kept.size());
+  for (int64_t s = 0; s < r.rows(); ++s)
+    for (int64_t i = offsets[s]; i < offsets[s + 1]; ++i) {
+      const int64_t e = expert[i], j = i > offsets[s];
       choices[j][chosen(e)] += 1;
       asked[j] += e >= 0;
       over[j] += e >= 0 && plan.slot[i] < 0;
     }
-  }
-  double entropy = 0;
-  for (double p : routed.probs.data().to(DType::F64).to_vector<double>())
-    if (p > 0) entropy -= p * std::log(p);
   rows[gate] = double(r.rows());
   ctx.count("tokens_per_expert", std::vector<double>(plan.kept.begin(), plan.kept.end()));
   ctx.count("first_choices", choices[0]);
   ctx.count("second_choices", choices[1]);
   ctx.count("asked", asked);
   ctx.count("over_capacity", over);
-  ctx.count("entropy", {entropy, rows[gate]});
+  ctx.count("entropy", {routed.entropy, rows[gate]});
   ctx.count("tokens_per_round", rows);
   ctx.count("rounds", {rows[gate], rows[0]});  // every token takes part in the first round
 }
@@ -71,9 +69,11 @@ inline void count_groups(ForwardContext& ctx, const Tensor& token, bool first_ro
   if (ctx.group.empty()) return;
   const RowLayout& layout = ctx.layout;
   std::vector<double> rounds(2 * (size_t(std::ranges::max(ctx.group)) + 1));
+  const int64_t* tokens = ints(token);
+  const uint8_t* padding = layout.padding.data<uint8_t>();
   for (int64_t i = 0; i < token.numel(); ++i) {
-    const int64_t t = ints(token)[i];
-    if (layout.padding.defined() && layout.padding.data<uint8_t>()[t]) continue;
+    const int64_t t = tokens[i];
+    if (padding && padding[t]) continue;
     const size_t group = size_t(ctx.group.at(size_t(t / layout.time)));
     rounds[2 * group] += 1;
     rounds[2 * group + 1] += first_round;

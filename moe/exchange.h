@@ -56,22 +56,26 @@ inline Dispatched dispatch(const Var& x, const DispatchPlan& plan, const dist::C
     send[i / experts] += plan.kept[i];
     recv[i / experts] += counts[i];
   }
-  std::vector<int64_t> offsets{0}, ids, by_expert;
-  std::vector<int64_t> by_arrival(start.back() + counts.back());
+  const int64_t rows = start.back() + counts.back();
+  const Tensor offsets = Tensor::empty({experts + 1}, DType::I64);
+  const Tensor ids = Tensor::empty({rows}, DType::I64), by_expert = empty_like(ids),
+               by_arrival = empty_like(ids);
+  int64_t row = 0;
   for (int64_t e = 0; e < experts; ++e) {
-    for (int64_t source = 0; source < members; ++source)
-      for (int64_t j = 0, i = source * experts + e; j < counts[i]; ++j) {
-        by_arrival[start[i] + j] = int64_t(ids.size());
-        by_expert.push_back(start[i] + j);
-        ids.push_back(((comm.rank() * experts + e) * members + source) * plan.capacity + j);
-      }
-    offsets.push_back(int64_t(ids.size()));
+    ints(offsets)[e] = row;
+    for (int64_t source = 0; source < members; ++source) {
+      const int64_t i = source * experts + e;
+      const int64_t first = ((comm.rank() * experts + e) * members + source) * plan.capacity;
+      std::iota(ints(ids) + row, ints(ids) + row + counts[i], first);
+      std::iota(ints(by_expert) + row, ints(by_expert) + row + counts[i], start[i]);
+      std::iota(ints(by_arrival) + start[i], ints(by_arrival) + start[i] + counts[i], row);
+      row += counts[i];
+    }
   }
-  const auto trip =
-      std::make_shared<const Trip>(Trip{comm, mode, local, plan.capacity * experts, send, recv,
-                                        Tensor::of(by_expert), Tensor::of(by_arrival)});
-  return {travel(gather_rows(x, plan.token), trip, true), Tensor::of(offsets), Tensor::of(ids),
-          trip};
+  ints(offsets)[experts] = row;
+  const auto trip = std::make_shared<const Trip>(
+      Trip{comm, mode, local, plan.capacity * experts, send, recv, by_expert, by_arrival});
+  return {travel(gather_rows(x, plan.token), trip, true), offsets, ids, trip};
 }
 
 // Results of the rows that were sent, back at their owner in the order of plan.token: [m, M].

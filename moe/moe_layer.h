@@ -2,42 +2,10 @@
 // makes the routing and may run the same layer several times, once per round.
 // Read before: routing.h, plan.h, exchange.h, experts.h.
 #pragma once
-#include <limits>
-
 #include "moe/experts.h"
+#include "tensor/parallel.h"
 
 namespace switchyard::moe {
-
-// w_i = g_i / d,  d = max(sum of g_j over the choices of i's token, epsilon)
-// dg_i = (dw_i - sum_j dw_j w_j) / d;  the sum is absent where epsilon took over
-inline Var normalize(const Var& gate, const Tensor& offsets) {
-  const Tensor& g = gate.data();
-  Tensor w = empty_like(g), d = Tensor::empty({offsets.dim(0) - 1}, g.dtype());
-  FLOAT_DISPATCH(g.dtype(), T, {
-    for (int64_t s = 0; s < d.numel(); ++s) {
-      const int64_t begin = ints(offsets)[s], end = ints(offsets)[s + 1];
-      T total = 0;
-      for (int64_t i = begin; i < end; ++i) total += g.data<T>()[i];
-      d.data<T>()[s] = std::max(total, std::numeric_limits<T>::epsilon());
-      for (int64_t i = begin; i < end; ++i) w.data<T>()[i] = g.data<T>()[i] / d.data<T>()[s];
-    }
-  });
-  return make_node("normalize", w, {gate}, [w, d, offsets](const Tensor& dw) -> Grads {
-    Tensor dg = empty_like(w);
-    FLOAT_DISPATCH(w.dtype(), T, {
-      for (int64_t s = 0; s < d.numel(); ++s) {
-        const int64_t begin = ints(offsets)[s], end = ints(offsets)[s + 1];
-        const T divisor = d.data<T>()[s];
-        T through = 0;
-        if (divisor > std::numeric_limits<T>::epsilon())
-          for (int64_t i = begin; i < end; ++i) through += dw.data<T>()[i] * w.data<T>()[i];
-        for (int64_t i = begin; i < end; ++i)
-          dg.data<T>()[i] = (dw.data<T>()[i] - through) / divisor;
-      }
-    });
-    return {dg};
-  });
-}
 
 // Output masking of x [n, M]: in training a row is kept when its draw u > rate, without rescaling; in evaluation
 // every row is multiplied by 1 - rate. Not a dropout. Row i draws at element id[i] of the site `name`; a test's
@@ -48,13 +16,16 @@ inline Var mask_rows(const Var& x, double rate, const std::string& name, const T
   if (!ctx.training) return scale(x, 1 - rate);
   const Tensor given = injected(name, DType::F64, ctx);
   const RandomStream stream = ctx.random(name);
-  std::vector<double> keep;  // [n]
-  for (int64_t i = 0; i < x.dim(0); ++i) {
-    const double u = given.defined() ? given.data<double>()[ints(place)[i]]
-                                     : unit_float(random_bits(stream, uint64_t(ints(id)[i])));
-    keep.push_back(u > rate);
-  }
-  return scale_rows(x, Var(Tensor::of(keep).to(x.data().dtype()).to(x.data().device())));
+  const Tensor keep = Tensor::empty({x.dim(0)}, DType::U8);
+  parallel_for(
+      x.dim(0), 1024, [&, ids = ints(id), kept = keep.data<uint8_t>()](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const double u = given.defined() ? given.data<double>()[ints(place)[i]]
+                                           : unit_float(random_bits(stream, uint64_t(ids[i])));
+          kept[i] = u > rate;
+        }
+      });
+  return scale_rows(x, Var(keep.to(x.data().device()).to(x.data().dtype())));
 }
 
 // All ranks draw the same number: they skip the exchange together.
@@ -68,9 +39,10 @@ inline bool stays_local(double rate, const ForwardContext& ctx) {
 // Final weights, once it is known what was dropped (specs/hmoe.md 2.3, steps 3 and 8): gate values of
 // surviving choices, divided by max(sum over the token's choices, epsilon) before or after dropping. [n], 0 = dropped
 inline Var combine_weights(const Routing& routing, const DispatchPlan& plan) {
-  std::vector<double> kept;
-  for (int64_t slot : plan.slot) kept.push_back(slot >= 0);
-  const Var mask(Tensor::of(kept).to(routing.gate.data().dtype()));
+  const Tensor kept = Tensor::empty({routing.choices()}, DType::U8), &gate = routing.gate.data();
+  std::transform(plan.slot.begin(), plan.slot.end(), kept.data<uint8_t>(),
+                 [](int64_t slot) { return slot >= 0; });
+  const Var mask(kept.to(gate.device()).to(gate.dtype()));
   if (routing.normalize == Normalize::AfterDrop)
     return normalize(mul(routing.gate, mask), routing.offsets);
   if (routing.normalize == Normalize::BeforeDrop)
@@ -97,7 +69,7 @@ class MoeLayer : public Module {
   struct Output {
     Var out;  // [S, M]: weighted sum over each row's surviving choices; 0 for a row without any
     DispatchPlan plan;
-    Var weight;  // [n], on the host
+    Var weight;  // [n]
   };
   // x [S, M]; token i64 [S]: position of each row in the micro-batch, which keys its random numbers.
   Output run(const Var& x, const Routing& routing, int64_t capacity, const Tensor& token,
@@ -105,25 +77,26 @@ class MoeLayer : public Module {
     Output o;
     o.plan = make_plan(routing, num_experts_, capacity);
     o.weight = cast(combine_weights(routing, o.plan), x.data().dtype());
-    const Tensor weight = o.weight.data().to(DType::F64);
-    for (int64_t i = 0; i < routing.choices(); ++i)  // a row of weight zero need not travel
-      if (weight.data<double>()[i] == 0) o.plan.slot[i] = -1;
+    for (int64_t i : routing.weightless) o.plan.slot[i] = -1;
     pack_rows(o.plan, routing);
 
     const Dispatched in =
         dispatch(x, o.plan, comm_, options_.exchange, stays_local(options_.local_drop, ctx), ctx);
     Var back = combine(experts_.forward(in, ctx), in);  // [m, M]
-    std::vector<int64_t> ids, slots;  // of back's rows: (token, choice) and (expert, slot)
+    // Of back's rows: (token, choice) and (expert, slot)
+    const Tensor id = Tensor::empty({back.dim(0)}, DType::I64), slot = empty_like(id);
+    const int64_t *position = ints(token), *offsets = ints(routing.offsets),
+                  *expert = ints(routing.expert), *row_token = ints(o.plan.token),
+                  *row_choice = ints(o.plan.choice);
+    int64_t *ids = ints(id), *slots = ints(slot);
     for (int64_t row = 0; row < back.dim(0); ++row) {
-      const int64_t s = ints(o.plan.token)[row], i = ints(o.plan.choice)[row];
-      ids.push_back(ints(token)[s] * num_experts_ + i - ints(routing.offsets)[s]);
-      slots.push_back(ints(routing.expert)[i] * capacity + o.plan.slot[i]);
+      const int64_t s = row_token[row], i = row_choice[row];
+      ids[row] = position[s] * num_experts_ + i - offsets[s];
+      slots[row] = expert[i] * capacity + o.plan.slot[i];
     }
-    const Tensor id = Tensor::of(ids);
     if (ctx.training) back = dropout(back, options_.dropout, ctx.random("dropout"), id);
-    back = mask_rows(back, options_.eom, "eom", id, Tensor::of(slots), ctx);
-    o.out = combine_rows(back, routing.offsets, o.plan.position,
-                         move_to(o.weight, back.data().device()));
+    back = mask_rows(back, options_.eom, "eom", id, slot, ctx);
+    o.out = combine_rows(back, routing.offsets, o.plan.position, o.weight);
     o.out = mask_rows(o.out, options_.fom, "fom", token, token, ctx);
     return o;
   }

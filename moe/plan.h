@@ -42,8 +42,9 @@ inline DispatchPlan make_plan(const Routing& routing, int64_t num_experts, int64
   plan.slot.assign(routing.choices(), -1);
   plan.kept.assign(num_experts, 0);
   std::vector<int64_t> asked(num_experts, 0);
-  for (int64_t i : routing.order.to_vector<int64_t>()) {
-    const int64_t e = ints(routing.expert)[i];
+  const int64_t n = routing.choices(), *expert = ints(routing.expert), *order = ints(routing.order);
+  for (int64_t j = 0; j < n; ++j) {
+    const int64_t i = order[j], e = expert[i];
     if (e < 0) continue;
     if (asked[e] < capacity) plan.slot[i] = asked[e];
     ++asked[e];
@@ -59,17 +60,18 @@ inline void pack_rows(DispatchPlan& plan, const Routing& routing) {
   std::vector<int64_t> next(plan.kept.size());
   std::exclusive_scan(plan.kept.begin(), plan.kept.end(), next.begin(), int64_t(0));
   const int64_t rows = std::accumulate(plan.kept.begin(), plan.kept.end(), int64_t(0));
-  plan.position = Tensor::full({n}, -1, DType::I64);
+  plan.position = Tensor::empty({n}, DType::I64);
   plan.token = Tensor::empty({rows}, DType::I64);
   plan.choice = Tensor::empty({rows}, DType::I64);
-  const int64_t *offsets = ints(routing.offsets), *end = offsets + routing.rows();
-  for (int64_t i : routing.order.to_vector<int64_t>()) {  // the slots of an expert ascend in it
-    if (plan.slot[i] < 0) continue;
-    const int64_t row = next[expert[i]]++;
-    ints(plan.position)[i] = row;
-    ints(plan.choice)[row] = i;
-    ints(plan.token)[row] = std::upper_bound(offsets, end, i) - offsets - 1;
+  const int64_t *offsets = ints(routing.offsets), *order = ints(routing.order);
+  int64_t *position = ints(plan.position), *token = ints(plan.token), *choice = ints(plan.choice);
+  for (int64_t j = 0; j < n; ++j) {  // the slots of an expert ascend in it
+    const int64_t i = order[j];
+    position[i] = plan.slot[i] >= 0 ? next[expert[i]]++ : -1;
   }
+  for (int64_t s = 0; s < routing.rows(); ++s)
+    for (int64_t i = offsets[s]; i < offsets[s + 1]; ++i)
+      if (position[i] >= 0) token[position[i]] = s, choice[position[i]] = i;
 }
 
 }  // namespace switchyard::moe

@@ -1,7 +1,7 @@
 // Router: rows -> Routing. Here the top-1 (Switch) and top-2 (GShard) softmax gates of specs/hmoe.md
 // 2.1-2.4: p = softmax(x Wg^T) over the visible experts, then one or two choices for each row.
-// The scores [S, visible] come to the host: routing, plan and the small numbers they need are made there, and
-// the weights of the choices return to the device of the stream. That is an MoE layer's one read of the GPU.
+// Scores and probabilities stay on the device of the stream. The choices, their probabilities and the
+// entropies come to the host, where routing and plan are made: that is an MoE layer's one read of the GPU.
 // Read before: routing.h.
 #pragma once
 #include <limits>
@@ -16,6 +16,8 @@ struct Routed {
   Routing routing;
   Var probs;  // [S, visible]; column j is expert first_expert + j
   int64_t first_expert = 0;
+  // Sum over rows of -sum p log p, nats; 0 where decisions are replayed
+  double entropy = 0;
 };
 
 struct GateOptions {
@@ -27,25 +29,49 @@ struct GateOptions {
   bool fp32 = false;         // scores in f32 even when the model computes in another type
 };
 
-// The second choice: argmax of the scores, plus Gumbel noise under policy `sampling`, without column e1.
-inline Tensor second_choice(const Tensor& scores, const Tensor& e1, const std::string& policy,
-                            const Tensor& token, ForwardContext& ctx) {
-  Tensor masked = scores.clone();  // [S, visible]
+// e2 i64 [S, 1]: argmax of the scores, plus Gumbel noise under policy `sampling`, without column e1 [S, 1]
+inline void second_choice(const Tensor& scores, const Tensor& e1, const std::string& policy,
+                          const Tensor& token, ForwardContext& ctx, Tensor& e2) {
+  Tensor masked = empty_like(scores);  // [S, visible]
   if (policy == "sampling") {
     Tensor noise = injected("gumbel", scores.dtype(), ctx);
-    if (!noise.defined()) {
+    if (noise.defined()) {
+      noise = noise.to(scores.device());
+    } else {
       noise = empty_like(scores);
       random_gumbel(ctx.random("gumbel"), token, noise);
     }
     add(scores, noise, masked);
+  } else {
+    convert(scores, masked);
   }
-  FLOAT_DISPATCH(masked.dtype(), T, {
-    for (int64_t s = 0; s < masked.dim(0); ++s)
-      masked.data<T>()[s * masked.dim(1) + ints(e1)[s]] = -std::numeric_limits<T>::infinity();
-  });
-  Tensor e2 = empty_like(e1);
+  fill_columns(-std::numeric_limits<double>::infinity(), e1, masked);
   argmax_rows(masked, e2);
-  return e2;
+}
+
+// What the host decides by.
+struct Choices {
+  Tensor column;  // i64 [k, S] of p: first and second choices
+  Tensor prob;    // f64 [k, S] their p
+  double entropy;
+};
+inline Choices choose(const Tensor& scores, const Tensor& p, int64_t k, const std::string& policy,
+                      const Tensor& token, ForwardContext& ctx) {
+  const int64_t S = p.dim(0);
+  const Tensor column = Tensor::empty({k, S}, DType::I64, p.device());
+  const Tensor prob = empty_like(p, {k, S});
+  Tensor entropy = empty_like(p, {S});
+  for (int64_t j = 0; j < k; ++j) {
+    Tensor e = column.slice(j, j + 1).reshape({S, 1}), g = prob.slice(j, j + 1);
+    if (j == 0) argmax_rows(p, e);
+    else second_choice(scores, column.slice(0, 1).reshape({S, 1}), policy, token, ctx, e);
+    gather_columns(p, e, g);
+  }
+  row_entropy(p, entropy);
+  const std::vector<Tensor> host = on_host({column, prob, entropy});
+  const std::vector<double> entropies = host[2].to(DType::F64).to_vector<double>();
+  return {host[0], host[1].to(DType::F64),
+          std::accumulate(entropies.begin(), entropies.end(), 0.0)};
 }
 
 // The gate on given scores. padding u8 [S] or undefined: such rows keep their p but are not served.
@@ -54,42 +80,41 @@ inline Routed top_k_gate(const Var& scores, int64_t first_expert, const GateOpti
                          const Tensor& padding, const Tensor& token, ForwardContext& ctx) {
   const Var z = options.fp32 ? cast(scores, DType::F32) : scores;
   Routed out{.routing = {}, .probs = softmax(z), .first_expert = first_expert};
-  const Tensor& p = out.probs.data();
-  const int64_t S = p.dim(0), visible = p.dim(1);
+  const int64_t S = z.dim(0), visible = z.dim(1);
   const int64_t k =
       std::min<int64_t>(options.top1 ? 1 : 2, visible);  // a lone expert: no second choice
   const std::string& policy = ctx.training ? options.policy : options.eval_policy;
-  const RandomStream stream = ctx.random("second_u");
 
-  // Decided once: the choices [S, k] (~e: not to be served), then the serving order of the rows [S].
+  // Decided once: the choices [S, k] (~e: not to be served), the serving order of the rows [S], and the
+  // choices of probability 0.
   const std::vector<int64_t> decided = decide(ctx, [&] {
-    Tensor e[2] = {Tensor::empty({S}, DType::I64), {}};  // first and second choices, columns of p
-    argmax_rows(p, e[0]);
-    if (k == 2) e[1] = second_choice(z.data(), e[0], policy, token, ctx);
-    const Tensor probs = p.to(DType::F64), given_u = injected("second_u", DType::F64, ctx);
-    const auto prob = [&](int64_t s, int j) {
-      return probs.data<double>()[s * visible + ints(e[j])[s]];
-    };
-    const auto lost = [&](int64_t s) {  // policy random: a second choice that is not drawn
-      const double u = given_u.defined() ? given_u.data<double>()[s]
-                                         : unit_float(random_bits(stream, ints(token)[s]));
-      const double g1 = prob(s, 0), g2 = prob(s, 1);
-      return 2 * g2 / (options.normalize_before_drop ? g1 + g2 : 1) <= u;
-    };
-    std::vector<int64_t> d;
-    for (int64_t s = 0; s < S; ++s)
-      for (int j = 0; j < k; ++j) {
-        const bool served = !(padding.defined() && padding.data<uint8_t>()[s]) &&
-                            !(j == 1 && policy == "random" && lost(s));
-        const int64_t expert = first_expert + ints(e[j])[s];
-        d.push_back(served ? expert : ~expert);
+    const Choices c = choose(z.data(), out.probs.data(), k, policy, token, ctx);
+    out.entropy = c.entropy;
+    const int64_t* column = ints(c.column);
+    const double* prob = c.prob.data<double>();
+    std::vector<int64_t> d(S * k + S);
+    for (int64_t j = 0; j < k; ++j)
+      for (int64_t s = 0; s < S; ++s) d[s * k + j] = first_expert + column[j * S + s];
+    for (int64_t i = 0; padding.defined() && i < S * k; ++i)
+      if (padding.data<uint8_t>()[i / k]) d[i] = ~d[i];
+    if (k == 2 && policy == "random") {  // a second choice is served with probability 2 g2
+      const Tensor given_u = injected("second_u", DType::F64, ctx);
+      const RandomStream stream = ctx.random("second_u");
+      for (int64_t s = 0; s < S; ++s) {
+        const double u = given_u.defined() ? given_u.data<double>()[s]
+                                           : unit_float(random_bits(stream, ints(token)[s]));
+        const double g1 = prob[s], g2 = prob[S + s];
+        if (2 * g2 / (options.normalize_before_drop ? g1 + g2 : 1) <= u)
+          d[s * k + 1] = ~chosen(d[s * k + 1]);
       }
-    d.resize(S * k + S);
+    }
     const auto rows = d.begin() + S * k;
     std::iota(rows, d.end(), 0);
     if (options.by_priority)
-      std::stable_sort(rows, d.end(),
-                       [&](int64_t a, int64_t b) { return prob(a, 0) > prob(b, 0); });
+      std::stable_sort(rows, d.end(), [&](int64_t a, int64_t b) { return prob[a] > prob[b]; });
+    for (int64_t s = 0; s < S; ++s)
+      for (int64_t j = 0; j < k; ++j)
+        if (prob[j * S + s] == 0) d.push_back(s * k + j);
     return d;
   });
 
@@ -98,16 +123,17 @@ inline Routed top_k_gate(const Var& scores, int64_t first_expert, const GateOpti
                 : options.normalize_before_drop ? Normalize::BeforeDrop
                                                 : Normalize::AfterDrop;
   r.offsets = Tensor::empty({S + 1}, DType::I64);
-  for (int64_t s = 0; s <= S; ++s) ints(r.offsets)[s] = s * k;
-  r.expert = Tensor::of(std::vector<int64_t>(decided.begin(), decided.begin() + S * k));
+  r.expert = Tensor::empty({S * k}, DType::I64);
   r.order = empty_like(r.expert);  // all first choices, then all second choices
-  Tensor row = empty_like(r.expert), column = empty_like(r.expert);
-  for (int64_t i = 0; i < S * k; ++i) {
-    ints(r.order)[i] = decided[S * k + i % S] * k + i / S;
-    ints(row)[i] = i / k;
-    ints(column)[i] = chosen(decided[i]) - first_expert;
-  }
-  r.gate = gather_elements(out.probs, row, column);
+  const Tensor column = empty_like(r.expert, {S, k});
+  int64_t *offset = ints(r.offsets), *order = ints(r.order), *at = ints(column);
+  for (int64_t s = 0; s <= S; ++s) offset[s] = s * k;
+  std::copy_n(decided.begin(), S * k, ints(r.expert));
+  for (int64_t i = 0; i < S * k; ++i) at[i] = chosen(decided[i]) - first_expert;
+  for (int64_t j = 0; j < k; ++j)
+    for (int64_t s = 0; s < S; ++s) order[j * S + s] = decided[S * k + s] * k + j;
+  r.weightless.assign(decided.begin() + S * k + S, decided.end());
+  r.gate = gather_columns(out.probs, column);
   return out;
 }
 
@@ -120,8 +146,7 @@ class TopKGate : public Module {
         first_expert_(first_expert),
         options_(options) {}
   Routed route(const Var& x, const Tensor& token, ForwardContext& ctx) const {  // x [S, M]
-    const Var scores = move_to(linear(x, weight.var), Device::CPU);
-    return top_k_gate(scores, first_expert_, options_, {}, token, ctx);
+    return top_k_gate(linear(x, weight.var), first_expert_, options_, {}, token, ctx);
   }
   void visit(ParamVisitor& v) override { v("weight", weight); }
   int64_t visible() const { return weight.var.dim(0); }

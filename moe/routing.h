@@ -12,9 +12,11 @@ enum class Normalize { None, BeforeDrop, AfterDrop };
 struct Routing {
   Tensor offsets;  // i64 [S+1]
   Tensor expert;   // i64 [n] global index; ~e < 0: e was chosen but is not to be served
-  Var gate;        // [n] raw gate values, differentiable
-  Tensor order;    // i64 [n]: choices in the order in which they are served when slots are scarce
+  Var gate;      // [n] raw gate values, differentiable; the one member on the device of the stream
+  Tensor order;  // i64 [n]: choices in the order in which they are served when slots are scarce
   Normalize normalize = Normalize::None;
+  // Choices whose gate value is 0: they take their slots, but their rows need not travel.
+  std::vector<int64_t> weightless = {};
 
   int64_t rows() const { return offsets.dim(0) - 1; }
   int64_t choices() const { return expert.numel(); }

@@ -39,6 +39,12 @@ inline void add_statistics(Statistics& total, const Statistics& more) {  // miss
   }
 }
 
+// A number or several that the device has made: a tensor until the trainer reads all of them with one wait.
+struct Measured {
+  std::string name;
+  Tensor values;
+};
+
 // Integer decisions (routing, plans) in the order they were made. Activation checkpointing records them in
 // the first pass and replays them in the second; routing can be saved and replayed the same way.
 struct DecisionRecorder {
@@ -71,6 +77,7 @@ struct ForwardContext {
   DecodeState* decode = nullptr;  // set while generating
   std::vector<NamedLoss> losses;
   Statistics statistics;
+  std::vector<Measured> measured;  // statistics, too
   DecisionRecorder* recorder = nullptr;
   const InjectedDraws* injected = nullptr;
 
@@ -85,6 +92,9 @@ struct ForwardContext {
   }
   void count(const std::string& name, const std::vector<double>& values) {
     add_statistics(statistics, {{site(name), values}});
+  }
+  void count(const std::string& name, const Tensor& values) {
+    measured.push_back({site(name), values});
   }
 };
 

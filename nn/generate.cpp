@@ -150,6 +150,7 @@ std::vector<std::vector<Hypothesis>> generate(Transformer& model, const Tensor& 
     c.losses.clear();
   }
   ctx.statistics = std::move(c.statistics);
+  ctx.measured = std::move(c.measured);
   return result;
 }
 

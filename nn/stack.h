@@ -61,6 +61,7 @@ inline Var forward_checkpointed(SubBlock& block, const Var& x, const Var& encode
   memory->decisions.outer = ctx.recorder;
   memory->entry.losses.clear();
   memory->entry.statistics.clear();
+  memory->entry.measured.clear();
   ctx.recorder = memory->entry.recorder = &memory->decisions;
   const auto run = [&block, memory](const std::vector<Var>& in) {
     ForwardContext again = memory->entry;

@@ -1,8 +1,6 @@
 // What the kernels of both devices ask of their arguments: sizes, checks, typed pointers, rows.
 #pragma once
 #include <algorithm>
-#include <array>
-#include <utility>
 
 #include "tensor/tensor.h"
 
@@ -43,42 +41,76 @@ inline const int64_t* checked_offsets(const char* kernel, const Tensor& offsets,
   return o;
 }
 
-// --- kernels as functions of rows -----------------------------------------------------------------------
-// Tensor arguments, all f32 or all f64. each_row (loops.h) passes row i of a plain tensor, element i of
-// one(x), and the start of whole(x), which may have any size. An output may be one of the inputs.
+// --- kernels as functions of elements and rows ----------------------------------------------------------
+// each_element(kernel, f, x...) and each_row(kernel, f, x...) (loops.h) take tensors, all f32 or all f64.
+// Only a Tensor& is written; it may be one of the others as well.
+template <class T>
+const T* pointer(const Tensor& x) {
+  return x.data<T>();
+}
+template <class T>
+T* pointer(Tensor& x) {
+  return x.data<T>();
+}
+
+// each_row passes row i of a plain tensor, element i of one(x), and the start of whole(x), of any size.
+template <class X>
 struct Argument {
-  Argument(const Tensor& x, int64_t elements_per_row = -1) : tensor(x), step(elements_per_row) {}
-  const Tensor& tensor;
+  X& tensor;
   int64_t step;  // elements from row to row; -1: a row's length
 };
-inline Argument one(const Tensor& x) { return {x, 1}; }
-inline Argument whole(const Tensor& x) { return {x, 0}; }
-
-// f(pointers...) to the arguments' first elements
-template <size_t N, class F>
-void with_pointers(const char* kernel, const Argument (&x)[N], const F& f) {
-  with_float(kernel, x[0].tensor.dtype(), [&](auto type) {
-    [&]<size_t... K>(std::index_sequence<K...>) {
-      f(x[K].tensor.template data<decltype(type)>()...);
-    }
-    (std::make_index_sequence<N>());
-  });
+template <class X>
+Argument<X> one(X& x) {
+  return {x, 1};
 }
-// The steps of all arguments, for n rows of c columns
-template <size_t N>
-std::array<int64_t, N> row_steps(const char* kernel, const Argument (&x)[N], int64_t n, int64_t c) {
-  std::array<int64_t, N> step;
-  for (size_t k = 0; k < N; ++k) {
-    step[k] = x[k].step < 0 ? c : x[k].step;
-    if (step[k]) check_numel(kernel, n * step[k], x[k].tensor);
-  }
-  return step;
+template <class X>
+Argument<X> whole(X& x) {
+  return {x, 0};
+}
+inline Argument<const Tensor> argument(const Tensor& x) { return {x, -1}; }
+inline Argument<Tensor> argument(Tensor& x) { return {x, -1}; }
+template <class X>
+Argument<X> argument(const Argument<X>& x) {
+  return x;
 }
 
+// Row i begins at start + i * step.
+template <class T>
+struct RowPointer {
+  T* start;
+  int64_t step;
+};
+template <class T, class X>
+auto row_pointer(const char* kernel, const Argument<X>& x, int64_t n, int64_t c) {
+  const int64_t step = x.step < 0 ? c : x.step;
+  if (step) check_numel(kernel, n * step, x.tensor);
+  return RowPointer{pointer<T>(x.tensor), step};
+}
+
+// --- grouped products -----------------------------------------------------------------------------------
 // x as a matrix [rows, columns] for each of the groups
 inline Tensor by_group(const Tensor& x, int64_t groups) {
   check(x.rank() >= 2, "a product needs a matrix for each group");
   return x.reshape({groups, x.dim(-2), x.dim(-1)});
+}
+// The weights by group, and dw by group, when all sizes fit
+inline Tensor checked_weights(const Tensor& x, int64_t groups, const Tensor& w, bool transpose_w,
+                              const Tensor& bias, const Tensor& y) {
+  const int64_t n = rows_of(x);
+  const Tensor by = by_group(w, groups);
+  const int64_t m = by.dim(transpose_w ? 1 : 2);
+  check_numel("grouped_matmul: x", n * by.dim(transpose_w ? 2 : 1), x);
+  check_numel("grouped_matmul: y", n * m, y);
+  if (!bias.defined()) return by;
+  check_numel("grouped_matmul: bias", groups * m, bias);
+  check(bias.dtype() == y.dtype(), "grouped_matmul: bias and y differ in type");
+  return by;
+}
+inline Tensor checked_dw(const Tensor& dy, const Tensor& x, int64_t groups, const Tensor& dw) {
+  const Tensor by = by_group(dw, groups);
+  check_numel("grouped_matmul_dw: dy", rows_of(x) * by.dim(1), dy);
+  check_numel("grouped_matmul_dw: x", rows_of(x) * by.dim(2), x);
+  return by;
 }
 
 }  // namespace switchyard

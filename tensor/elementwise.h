@@ -25,9 +25,13 @@ struct Sigmoid {  // y = 1 / (1 + e^-x)
   static HD auto f(auto x) { return 1 / (1 + vmath::exp(-x)); }
   static HD auto df(auto, auto y) { return y * (1 - y); }
 };
+struct Abs {  // y = |x|
+  static HD auto f(auto x) { return x < 0 ? -x : x; }
+  static HD auto df(auto x, auto) { return decltype(x)(x < 0 ? -1 : 1); }
+};
 
 // name(kernel), Functor: adding an op is one functor above and one line here.
-#define SWITCHYARD_UNARY_OPS(X) X(relu, Relu) X(gelu, Gelu) X(sigmoid, Sigmoid)
+#define SWITCHYARD_UNARY_OPS(X) X(relu, Relu) X(gelu, Gelu) X(sigmoid, Sigmoid) X(abs, Abs)
 
 // Kernels: functions of the elements at one place, inputs by value, outputs by reference
 namespace ops {

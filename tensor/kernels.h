@@ -98,6 +98,20 @@ KERNEL(combine_forward, const Tensor& rows, const Tensor& offsets, const Tensor&
 KERNEL(combine_backward, const Tensor& dy, const Tensor& rows, const Tensor& offsets,
        const Tensor& position, const Tensor& weight, Tensor& drows, Tensor& dweight)
 
+// --- gates: of every row of x [n, c] k columns are chosen, column i64 [n, k] ---------------------------------
+KERNEL(fill_columns, double value, const Tensor& column, Tensor& y)  // y[i, column[i, j]] = value
+KERNEL(gather_columns, const Tensor& x, const Tensor& column,
+       Tensor& y)  // y[i, j] = x[i, column[i, j]]
+// y[i, column[i, j]] += x[i, j], j ascending
+KERNEL(scatter_add_columns, const Tensor& x, const Tensor& column, Tensor& y)
+KERNEL(row_entropy, const Tensor& p, Tensor& y)  // y[i] = -sum_j p[i, j] log p[i, j]
+// The choices of a token divided by their sum: y[i] = x[i] / d[s], d[s] = max(sum of x[i], epsilon) over the
+// i = offsets[s] .. offsets[s+1]-1; d [S] is saved for the gradient
+KERNEL(normalize_forward, const Tensor& x, const Tensor& offsets, Tensor& y, Tensor& d)
+// dx[i] = (dy[i] - sum of dy y over the token's choices) / d[s]; no sum where epsilon took over
+KERNEL(normalize_backward, const Tensor& dy, const Tensor& y, const Tensor& offsets,
+       const Tensor& d, Tensor& dx)
+
 // --- attention --------------------------------------------------------------------------------------------
 struct AttentionSpec {
   int64_t batch, time_q, time_k, heads;  // q [B*Tq, H*D], k and v [B*Tk, H*D]

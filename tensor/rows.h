@@ -150,6 +150,14 @@ struct CrossEntropyBackward {
   }
 };
 
+struct ScaleRow {  // y = s x
+  template <class Row, class T>
+  ROW void operator()(const Row& row, int64_t, int64_t c, const T* x, const T* s, T* y) const {
+    row.map(
+        c, y, [factor = *s](T x) { return factor * x; }, x);
+  }
+};
+
 // --- sums of a row ----------------------------------------------------------------------------------------
 struct RowDot {
   template <class Row, class T>
@@ -161,6 +169,7 @@ struct RowDot {
 };
 // sums[b] = the sum in f64 of f(x) over row b, a block of the n elements of a tensor
 inline constexpr int64_t kSumBlock = 4096;
+inline int64_t sum_blocks(int64_t n) { return (n + kSumBlock - 1) / kSumBlock; }
 template <class F>
 struct BlockSum {
   int64_t n;

@@ -1,6 +1,7 @@
 // TrainTask: what the trainer trains. The trainer knows updates, ranks, checkpoints and logs; the task
 // knows the model, the data and the loss. Every method is collective: all ranks call it together.
 #pragma once
+#include "autograd/ops.h"
 #include "nn/checkpoint.h"
 #include "nn/context.h"
 
@@ -30,9 +31,33 @@ inline Statistics sum_over_ranks(const dist::Comm& world, const Statistics& mine
 
 // One micro-batch of this rank.
 struct MicroBatch {
-  Var loss;                 // [1]: what is differentiated
-  Sums sums;                // losses, target "tokens", "sentences"
-  double data_seconds = 0;  // waiting for the batch
+  Var loss;                      // [1]: what is differentiated
+  Sums sums;                     // target "tokens", "sentences"
+  std::vector<Measured> losses;  // [1] each, the other sums
+  double data_seconds = 0;       // waiting for the batch
+};
+
+// What the device measures in some micro-batches. The work of all of them is under way before the host waits.
+class Measurements {
+ public:
+  void add(const MicroBatch& micro, ForwardContext& ctx) {
+    losses_.insert(losses_.end(), micro.losses.begin(), micro.losses.end());
+    statistics_.insert(statistics_.end(), ctx.measured.begin(), ctx.measured.end());
+    ctx.measured.clear();
+  }
+  void read(Sums& sums, Statistics& statistics) const {  // adds them: the one wait
+    std::vector<Tensor> values;
+    for (const auto* list : {&losses_, &statistics_})
+      for (const Measured& m : *list) values.push_back(m.values);
+    values = on_host(values);
+    auto next = values.begin();
+    for (const Measured& m : losses_) sums[m.name] += value_of(*next++);
+    for (const Measured& m : statistics_)
+      add_statistics(statistics, {{m.name, (next++)->to(DType::F64).to_vector<double>()}});
+  }
+
+ private:
+  std::vector<Measured> losses_, statistics_;
 };
 
 struct ValidResult {

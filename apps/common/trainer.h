@@ -68,6 +68,8 @@ struct Trainer {
   bool step() {
     const double started = steady_seconds(), comm_before = runtime.world.meter().seconds;
     Sums sums;
+    Statistics statistics;
+    Measurements measured;
     double data_seconds = 0;
     for (int64_t a = 0; a < config.update_freq; ++a) {
       ForwardContext ctx;
@@ -77,11 +79,14 @@ struct Trainer {
       ctx.seed = uint64_t(config.seed);
       ctx.rank = runtime.world.rank();
       const MicroBatch micro = task.next(ctx);
-      log->add_statistics(ctx.statistics);
       backward(micro.loss);
       for (const auto& [name, value] : micro.sums) sums[name] += value;
+      add_statistics(statistics, ctx.statistics);
+      measured.add(micro, ctx);
       data_seconds += micro.data_seconds;
     }
+    measured.read(sums, statistics);
+    log->add_statistics(statistics);
     // Decisions that all ranks must take alike travel with the losses.
     sums["stop"] = runtime.signal && runtime.signal->load();
     sums["shards_done"] = writer && writer->in_flight() && writer->shard_done();

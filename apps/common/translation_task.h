@@ -26,12 +26,11 @@ inline MicroBatch translation_loss(Transformer& model, const TranslationBatch& b
                                     options.average_gate_losses);
   MicroBatch m;
   m.loss = parts.loss;
-  m.sums = {{"loss", value_of(parts.loss.data())},
-            {"nll_loss", parts.nll},
-            {"tokens", parts.tokens},
+  m.sums = {{"tokens", parts.tokens},
             {"sentences", batch.sentences},
             {"gate_loss", 0}};  // logged for a dense model, too
-  for (const auto& [name, sum] : parts.auxiliary) m.sums[name + "_loss"] = sum;
+  m.losses = {{"loss", parts.loss.data()}, {"nll_loss", parts.nll}};
+  for (const auto& [name, sum] : parts.auxiliary) m.losses.push_back({name + "_loss", sum});
   return m;
 }
 
@@ -42,12 +41,15 @@ inline ValidResult evaluate_loss(Transformer& model, const EvalBatches& batches,
   ForwardContext ctx;  // one for all batches: statistics add up in it
   ctx.rank = world.rank();
   Sums sums = {{"loss", 0}, {"nll_loss", 0}, {"tokens", 0}};  // also when there is no batch
+  Measurements measured;
   for (; ctx.micro_batch < batches.size(); ++ctx.micro_batch) {
     ctx.losses.clear();
     const TranslationBatch batch = batches[ctx.micro_batch];
-    for (const auto& [name, sum] : translation_loss(model, batch, options, ctx).sums)
-      sums[name] += sum;
+    const MicroBatch micro = translation_loss(model, batch, options, ctx);
+    for (const auto& [name, sum] : micro.sums) sums[name] += sum;
+    measured.add(micro, ctx);
   }
+  measured.read(sums, ctx.statistics);
   sum_over_ranks(world, sums);
   return {std::move(sums), std::move(ctx.statistics)};
 }

@@ -41,7 +41,8 @@ class ConditionalRouting : public Module {
               : dropout(g, config_.cmr_gate_drop, ctx.random("cmr_gate"), token);
     }
     Var used = sum(g);
-    ctx.count("cmr_gate", {value_of(used.data()), double(h.dim(0))});
+    ctx.count("cmr_gate", used.data());
+    ctx.count("cmr_gate", {0, double(h.dim(0))});
     int64_t total = h.dim(0);
     if (config_.moe_cmr_xgpu) {  // the budget counts the tokens of all ranks
       used = sum_over_ranks(used, world_);

@@ -55,7 +55,7 @@ class HmoeBlock : public SubBlock {
     std::vector<int64_t> state(N, 0);  // the next gate, L = done
     if (config_.use_moe_pad_mask && ctx.layout.padding.defined())
       for (int64_t t = 0; t < N; ++t) state[t] = ctx.layout.padding.data<uint8_t>()[t] ? L : 0;
-    Var stream = x, loss(Tensor::zeros({1}, x.data().dtype()));
+    Var stream = x, loss(zeros_like(x.data(), {1}));
     int64_t executed = 0, all_rows = 0;
     for (int64_t gate = 0; gate < L; ++gate) {
       const std::vector<int64_t> waiting = census(state, ctx);
@@ -70,6 +70,7 @@ class HmoeBlock : public SubBlock {
           capacity_of(capacity_, ctx.training, S, gates_[gate].visible(), waiting[L]);
 
       std::vector<int64_t> current;
+      current.reserve(N);
       for (int64_t t = 0; t < N; ++t)
         if (state[t] == gate) current.push_back(t);
       const Tensor token = Tensor::of(current);
@@ -85,10 +86,9 @@ class HmoeBlock : public SubBlock {
         o = layer_.run(input, routed.routing, capacity, token, ctx);
         if (cmr_) o.out = cmr_->mix(input, o.out, token, ctx);
       }
-      for (size_t i = 0; i < current.size(); ++i) {  // the first choice moves it, dropped or not
-        const int64_t choice = ints(routed.routing.offsets)[i];
-        state[current[i]] = 1 + stratum_of_[chosen(ints(routed.routing.expert)[choice])];
-      }
+      const int64_t *expert = ints(routed.routing.expert), *offsets = ints(routed.routing.offsets);
+      for (size_t i = 0; i < current.size(); ++i)  // the first choice moves it, dropped or not
+        state[current[i]] = 1 + stratum_of_[chosen(expert[offsets[i]])];
       stream = settle(stream, add(skip, o.out), token, state);
       const Var aux = balance_loss(routed, S);
       loss = add(loss, cast(aux, x.data().dtype()));
@@ -119,7 +119,8 @@ class HmoeBlock : public SubBlock {
     return decide(ctx, [&] {
       const int64_t L = int64_t(gates_.size());
       Tensor waiting = Tensor::zeros({L + 1}, DType::I64);
-      for (int64_t s : state) ++ints(waiting)[s];
+      int64_t* count = ints(waiting);
+      for (int64_t s : state) ++count[s];
       ints(waiting)[L] = ctx.layout.batch;  // instead of the tokens that are done
       world_.all_reduce(waiting, dist::Reduce::Max);
       return waiting.to_vector<int64_t>();
@@ -134,10 +135,13 @@ class HmoeBlock : public SubBlock {
       return token.numel() == stream.dim(0) ? y : replace_rows(stream, token, y);
     std::vector<Var> parts;
     std::vector<int64_t> order;
+    order.reserve(token.numel());
+    const int64_t* tokens = ints(token);
     for (size_t stratum = 0; stratum < stratum_norms_.size(); ++stratum) {
       std::vector<int64_t> rows;
+      rows.reserve(token.numel());
       for (int64_t i = 0; i < token.numel(); ++i) {
-        const int64_t t = ints(token)[i];
+        const int64_t t = tokens[i];
         if (state[t] == int64_t(stratum) + 1) rows.push_back(i), order.push_back(t);
       }
       parts.push_back(stratum_norms_[stratum].forward(gather_rows(y, Tensor::of(rows))));

@@ -2,11 +2,8 @@
 // random draws.
 #pragma once
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
-#include <tuple>
-#include <utility>
 
 #include "tensor/arguments.h"
 #include "tensor/draws.h"
@@ -51,15 +48,16 @@ void column_ranges(int64_t rows, int64_t columns, const F& f) {
 }
 
 // --- kernels as functions of elements and rows --------------------------------------------------------
-// f(elements...), by reference, of tensors of one size, all f32 or all f64
+// f(elements...), by reference, of tensors of one size
 template <class F, class X, class... Y>
-void each_element(const char* kernel, const F& f, const X& x, const Y&... y) {
+void each_element(const char* kernel, const F& f, X& x, Y&... y) {
   check_numel(kernel, x.numel(), y...);
-  with_float(kernel, x.dtype(), [&](auto type) {
-    using T = decltype(type);
-    element_loop(x.numel(), f, x.template data<T>(), y.template data<T>()...);
-  });
+  with_float(kernel, x.dtype(),
+             [&]<class T>(T) { element_loop(x.numel(), f, pointer<T>(x), pointer<T>(y)...); });
 }
+// Integer arguments are where the kernels are (cuda/context.h).
+inline const Tensor& on_device(const Tensor& t) { return t; }
+
 // --- sums of rows -------------------------------------------------------------------------------------
 // Term j goes to lane j % 16, and the lanes are added in a fixed tree. The order is part of the source,
 // so it is the same on every instruction set, and each lane is a vector element.
@@ -114,17 +112,15 @@ struct Row {  // of rows.h: the work of one thread
   static constexpr bool owns(int64_t, int64_t) { return true; }
   static constexpr bool first() { return true; }
 };
-// f(row, i, columns, pointers...) for the rows i of x[0]
-template <size_t N, class F>
-void each_row(const char* kernel, const Argument (&x)[N], const F& f) {
-  const int64_t n = rows_of(x[0].tensor), c = columns_of(x[0].tensor);
-  const auto step = row_steps(kernel, x, n, c);
-  with_pointers(kernel, x, [&](auto*... p) {
-    row_loop(n, c, [=](int64_t i) {
-      size_t k = 0;
-      const std::array rows = {(p + i * step[k++])...};
-      std::apply([&](auto*... own) { f(Row(), i, c, own...); }, rows);
-    });
+// f(row, i, columns, pointers...) for the rows i of the first tensor
+template <class F, class X, class... Y>
+void each_row(const char* kernel, const F& f, X&& x, Y&&... y) {
+  const Tensor& first = argument(x).tensor;
+  const int64_t n = rows_of(first), c = columns_of(first);
+  with_float(kernel, first.dtype(), [&]<class T>(T) {
+    [&](auto... p) {
+      row_loop(n, c, [=](int64_t i) { f(Row(), i, c, (p.start + i * p.step)...); });
+    }(row_pointer<T>(kernel, argument(x), n, c), row_pointer<T>(kernel, argument(y), n, c)...);
   });
 }
 template <class T>

@@ -80,18 +80,14 @@ void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, boo
                     const Tensor& bias, Tensor& y) {
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul", offsets, n);
   const int64_t groups = offsets.numel() - 1;
-  const Tensor weight = by_group(w, groups);
-  const int64_t m = weight.dim(transpose_w ? 1 : 2);
-  check_numel("grouped_matmul", n * weight.dim(transpose_w ? 2 : 1), x);
-  check_numel("grouped_matmul", n * m, y);
-  if (bias.defined()) check_numel("grouped_matmul: bias", groups * m, bias);
+  const Tensor weight = checked_weights(x, groups, w, transpose_w, bias, y);
   FLOAT_DISPATCH(x.dtype(), T, {
     std::vector<Product<T>> products;
     for (int64_t g = 0; g < groups; ++g) {
       const Matrix<T> own = matrix<T>(weight.slice(g, g + 1));
       products.push_back({matrix<T>(x.slice(o[g], o[g + 1])), transpose_w ? own.transposed() : own,
                           matrix<T>(y.slice(o[g], o[g + 1])),
-                          bias.defined() ? bias.data<T>() + g * m : nullptr});
+                          bias.defined() ? bias.data<T>() + g * columns_of(y) : nullptr});
     }
     multiply_all(products);
   });
@@ -99,9 +95,7 @@ void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, boo
 
 void grouped_matmul_dw(const Tensor& dy, const Tensor& x, const Tensor& offsets, Tensor& dw) {
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul_dw", offsets, n);
-  const Tensor out = by_group(dw, offsets.numel() - 1);
-  check_numel("grouped_matmul_dw", n * out.dim(1), dy);
-  check_numel("grouped_matmul_dw", n * out.dim(2), x);
+  const Tensor out = checked_dw(dy, x, offsets.numel() - 1, dw);
   FLOAT_DISPATCH(x.dtype(), T, {
     std::vector<Product<T>> products;
     for (int64_t g = 0; g < out.dim(0); ++g)

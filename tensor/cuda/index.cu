@@ -135,8 +135,8 @@ void combine_backward(const Tensor& dy, const Tensor& rows, const Tensor& offset
   const FindOwners owners{o.data<int64_t>(), at.data<int64_t>(), token.data<int64_t>(),
                           choice.data<int64_t>()};
   FLOAT_DISPATCH(dy.dtype(), T, each_cell(rows_of(dy), 1, owners, dweight.data<T>()););
-  each_row("combine", {rows, drows, whole(dy), whole(weight), whole(dweight)},
-           CombineBackward{token.data<int64_t>(), choice.data<int64_t>()});
+  each_row("combine", CombineBackward{token.data<int64_t>(), choice.data<int64_t>()}, rows, drows,
+           whole(dy), whole(weight), whole(dweight));
 }
 
 }  // namespace switchyard::cuda

@@ -61,22 +61,12 @@ void element_loop(int64_t n, const F& f, P*... p) {
          p...);
 }
 
-template <class T>
-const T* pointer(const Tensor& x) {
-  return x.data<T>();
-}
-template <class T>
-T* pointer(Tensor& x) {
-  return x.data<T>();
-}
-// f(elements...), by reference, of tensors of one size, all f32 or all f64; only Tensor& are outputs
+// f(elements...), by reference, of tensors of one size
 template <class F, class X, class... Y>
 void each_element(const char* kernel, const F& f, X& x, Y&... y) {
   check_numel(kernel, x.numel(), y...);
-  with_float(kernel, x.dtype(), [&](auto type) {
-    using T = decltype(type);
-    element_loop(x.numel(), f, pointer<T>(x), pointer<T>(y)...);
-  });
+  with_float(kernel, x.dtype(),
+             [&]<class T>(T) { element_loop(x.numel(), f, pointer<T>(x), pointer<T>(y)...); });
 }
 
 // --- cells: f(i, j, pointers...) for i < n, j < c, on one thread each; neighbours differ in j -----------------
@@ -200,49 +190,41 @@ struct Row {
   static __device__ bool first() { return Team::rank() == 0; }
 };
 
-template <class T, size_t N>
-struct RowPointers {
-  T* start[N];
-  int64_t step[N];
-};
-template <class Team, bool Packs, class F, class T, size_t N>
-__global__ void __launch_bounds__(Team::max_threads,
-                                  (sizeof(T) == 4 ? 1024 : 512) / Team::max_threads)
-    row_kernel(int64_t n, int64_t c, F f, RowPointers<T, N> x) {
+// Threads of a multiprocessor that the registers shall do for
+template <class... T>
+inline constexpr int kResidentThreads = ((sizeof(T) <= 4) && ...) ? 1024 : 512;
+template <class Team, bool Packs, class F, class... T>
+__global__ void __launch_bounds__(Team::max_threads, kResidentThreads<T...> / Team::max_threads)
+    row_kernel(int64_t n, int64_t c, F f, RowPointer<T>... x) {
   for (int64_t i = Team::index(); i < n; i += Team::count())
-    [&]<size_t... K>(std::index_sequence<K...>) {
-      f(Row<Team, Packs>(), i, c, (x.start[K] + i * x.step[K])...);
-    }
-  (std::make_index_sequence<N>());
+    f(Row<Team, Packs>(), i, c, (x.start + i * x.step)...);
 }
 
 // f(row, i, c, pointers...) for n rows: short ones have a warp each, long ones a block. The grid is small
 // enough for a multiprocessor's rows to stay in its L1 cache, as most formulas read them more than once.
-template <class F, class T, size_t N>
-void row_loop(int64_t n, int64_t c, bool packs, const F& f, const RowPointers<T, N>& x) {
+template <class F, class... T>
+void row_loop(int64_t n, int64_t c, bool packs, const F& f, const RowPointer<T>&... x) {
   const bool short_rows = c <= 1024;
   unsigned threads = short_rows ? Warp::max_threads : 128;
   while (!short_rows && threads < Block::max_threads && threads * 8 < c) threads *= 2;
-  void (*const kernels[2][2])(int64_t, int64_t, F, RowPointers<T, N>) = {
+  void (*const kernels[2][2])(int64_t, int64_t, F, RowPointer<T>...) = {
       {row_kernel<Block, false>, row_kernel<Block, true>},
       {row_kernel<Warp, false>, row_kernel<Warp, true>}};
   const int64_t blocks = short_rows ? ceil_div(n, threads / 32) : n;
   const int64_t resident = multiprocessors() * (1024 / threads);
-  launch(kernels[short_rows][packs], unsigned(std::min(blocks, resident)), threads, 0, n, c, f, x);
+  launch(kernels[short_rows][packs], unsigned(std::min(blocks, resident)), threads, 0, n, c, f,
+         x...);
 }
-// f(row, i, columns, pointers...) for the rows i of x[0]
-template <size_t N, class F>
-void each_row(const char* kernel, const Argument (&x)[N], const F& f) {
-  const int64_t n = rows_of(x[0].tensor), c = columns_of(x[0].tensor);
-  const auto step = row_steps(kernel, x, n, c);
-  with_pointers(kernel, x, [&]<class T>(T* first, auto*... rest) {
-    RowPointers<T, N> p = {{first, rest...}, {}};
-    bool packs = c % 4 == 0;
-    for (size_t k = 0; k < N; ++k) {
-      p.step[k] = step[k];
-      packs &= x[k].step == 1 || holds_packs(p.start[k]);
-    }
-    row_loop(n, c, packs, f, p);
+// f(row, i, columns, pointers...) for the rows i of the first tensor
+template <class F, class X, class... Y>
+void each_row(const char* kernel, const F& f, X&& x, Y&&... y) {
+  const Tensor& first = argument(x).tensor;
+  const int64_t n = rows_of(first), c = columns_of(first);
+  with_float(kernel, first.dtype(), [&]<class T>(T) {
+    [&](auto... p) {
+      const bool packs = c % 4 == 0 && ((p.step == 1 || holds_packs(p.start)) && ...);
+      row_loop(n, c, packs, f, p...);
+    }(row_pointer<T>(kernel, argument(x), n, c), row_pointer<T>(kernel, argument(y), n, c)...);
   });
 }
 

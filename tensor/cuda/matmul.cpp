@@ -24,14 +24,8 @@ void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, boo
   const Tensor host = offsets.to(Device::CPU);
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul", host, n);
   const int64_t groups = host.numel() - 1;
-  const Tensor weight = by_group(w, groups);
-  const int64_t m = weight.dim(transpose_w ? 1 : 2);
-  check_numel("grouped_matmul", n * weight.dim(transpose_w ? 2 : 1), x);
-  check_numel("grouped_matmul", n * m, y);
-  if (bias.defined()) {
-    check_numel("grouped_matmul: bias", groups * m, bias);
-    check(bias.dtype() == y.dtype(), "grouped_matmul: bias and y differ in type");
-  }
+  const Tensor weight = checked_weights(x, groups, w, transpose_w, bias, y);
+  const int64_t m = columns_of(y);
   std::vector<Product> products;
   for (int64_t g = 0; g < groups; ++g) {
     const Matrix own = matrix(weight.slice(g, g + 1));
@@ -51,9 +45,7 @@ void grouped_matmul_dw(const Tensor& dy, const Tensor& x, const Tensor& offsets,
   }
   const Tensor host = offsets.to(Device::CPU);
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul_dw", host, n);
-  const Tensor out = by_group(dw, host.numel() - 1);
-  check_numel("grouped_matmul_dw", n * out.dim(1), dy);
-  check_numel("grouped_matmul_dw", n * out.dim(2), x);
+  const Tensor out = checked_dw(dy, x, host.numel() - 1, dw);
   std::vector<Product> products;
   for (int64_t g = 0; g < out.dim(0); ++g)
     products.push_back({matrix(dy.slice(o[g], o[g + 1])).transposed(),

@@ -1,5 +1,4 @@
-// Random fills and dropout: every element is a function of (stream, element index) alone. One thread has
-// one Philox block, the draws of four elements.
+// One thread has one Philox block, the draws of four elements.
 #include "tensor/cuda/loops.h"
 #include "tensor/draws.h"
 
@@ -45,29 +44,8 @@ void draw(RandomStream r, uint64_t first, const Tensor& row_ids, const Tensor& y
   each_cell(ids.defined() ? rows_of(y) : ceil_div(y.numel(), c), ceil_div(before + c, 4), cell,
             p...);
 }
-template <class F>
-void fill_drawn(const char* kernel, RandomStream r, int64_t first, const Tensor& row_ids, Tensor& y,
-                const F& f) {
-  with_pointers(kernel, {y}, [&](auto* p) { draw(r, uint64_t(first), row_ids, y, f, p); });
-}
-
 }  // namespace
 
-void random_uniform(RandomStream r, int64_t first_index, double lo, double hi, Tensor& y) {
-  fill_drawn("random_uniform", r, first_index, {}, y, draws::Uniform{lo, hi});
-}
-void random_normal(RandomStream r, int64_t first_index, double stddev, Tensor& y) {
-  fill_drawn("random_normal", r, first_index, {}, y, draws::Normal{stddev});
-}
-void random_gumbel(RandomStream r, const Tensor& row_ids, Tensor& y) {
-  fill_drawn("random_gumbel", r, 0, row_ids, y, draws::Gumbel());
-}
-
-void dropout(const Tensor& x, const Tensor& row_ids, RandomStream r, double p, Tensor& y) {
-  check_numel("dropout", x.numel(), y);
-  const draws::Dropout f(p);
-  with_pointers("dropout", {x, y},
-                [&]<class T>(const T* px, T* py) { draw(r, 0, row_ids, y, f, px, py); });
-}
+#include "tensor/twins/random.h"
 
 }  // namespace switchyard::cuda

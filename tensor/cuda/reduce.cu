@@ -5,40 +5,24 @@
 namespace switchyard::cuda {
 namespace {
 
-int64_t blocks_of(const Tensor& x) { return ceil_div(x.numel(), rows::kSumBlock); }
-
-template <class F>
-void block_sums(const char* kernel, const Tensor& x, double* sums) {
-  with_pointers(kernel, {x}, [&, n = x.numel()]<class T>(T* p) {
-    row_loop(blocks_of(x), rows::kSumBlock, n % 4 == 0 && holds_packs(p),
-             rows::BlockSum<F>{n, sums}, RowPointers<T, 1>{{p}, {rows::kSumBlock}});
-  });
+template <class F, class T>
+void block_sums(int64_t n, const T* x, double* sums) {
+  row_loop(rows::sum_blocks(n), rows::kSumBlock, n % 4 == 0 && holds_packs(x),
+           rows::BlockSum<F>{n, sums}, RowPointer<const T>{x, rows::kSumBlock});
 }
 
 }  // namespace
 
-void row_dot(const Tensor& a, const Tensor& b, Tensor& y) {
-  each_row("row_dot", {a, b, one(y)}, rows::RowDot());
-}
+#include "tensor/twins/reduce.h"
 
 void sum_all(const Tensor& x, Tensor& y) {
   check_numel("sum_all", 1, y);
-  const int64_t blocks = blocks_of(x);
+  const int64_t blocks = rows::sum_blocks(x.numel());
   const Tensor sums = Tensor::empty({blocks}, DType::F64, Device::CUDA);
-  block_sums<rows::Itself>("sum_all", x, sums.data<double>());
+  FLOAT_DISPATCH(x.dtype(), T,
+                 block_sums<rows::Itself>(x.numel(), x.data<T>(), sums.data<double>()););
   row_loop(1, blocks, false, rows::BlockSum<rows::Itself>{blocks, y.data<double>()},
-           RowPointers<double, 1>{{sums.data<double>()}, {0}});
-}
-
-void squared_norm_blocks(const Tensor& x, Tensor& y) {
-  check_numel("squared_norm_blocks", blocks_of(x), y);
-  block_sums<rows::Square>("squared_norm_blocks", x, y.data<double>());
-}
-
-void argmax_rows(const Tensor& x, Tensor& y) {
-  check_numel("argmax_rows", rows_of(x), y);
-  check(columns_of(x) > 0 || y.numel() == 0, "argmax_rows: rows without elements");
-  each_row("argmax_rows", {x}, rows::Argmax{y.data<int64_t>()});
+           RowPointer<const double>{sums.data<double>(), 0});
 }
 
 void grouped_sum_rows(const Tensor& x, const Tensor& offsets, Tensor& y) {

@@ -3,7 +3,6 @@
 
 #include <numeric>
 
-#include "autograd/ops.h"
 #include "tensor/device.h"
 #include "tensor/kernels.h"
 
@@ -55,14 +54,6 @@ TEST(CudaMemory, SeveralTensorsWithOneWait) {
   EXPECT_EQ(all[4].shape(), (Shape{0, 2}));
   to_host({host, none});
   EXPECT_EQ(cuda::waits(), before + 1);  // nothing to wait for
-}
-
-TEST(CudaMemory, GradientsMoveBack) {
-  const Var x(Tensor::of<float>({1, 2, 3}), true);
-  const Var y = move_to(x, Device::CUDA);
-  backward(sum(mul(y, y)));
-  EXPECT_EQ(x.grad().device(), Device::CPU);
-  EXPECT_EQ(x.grad().to_vector<float>(), (std::vector<float>{2, 4, 6}));
 }
 
 TEST(CudaMemoryDeathTest, HostCodeMayNotRead) {

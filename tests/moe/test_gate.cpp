@@ -138,6 +138,7 @@ TEST(Gate, AWeightThatUnderflowsToZeroIsNotDispatched) {
   const Tensor z = Tensor::of<float>({0, 200, 0}, {1, 3});
   ForwardContext ctx;
   const Routed r = top_k_gate(Var(z), 0, {}, {}, tokens(1), ctx);
+  EXPECT_EQ(r.routing.weightless, std::vector<int64_t>{1});
   const DispatchPlan plan = make_plan(r.routing, 3, 4);
   EXPECT_EQ(combine_weights(r.routing, plan).data().to_vector<float>(), (std::vector<float>{1, 0}));
 }

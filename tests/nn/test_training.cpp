@@ -28,9 +28,9 @@ TEST(Criterion, ByHandForThreeWords) {
     const LossParts parts = criterion(logits, target, 1, 0.1, losses, average);
     const double gate = 2 * (average ? 2.0 : 4.0);
     EXPECT_EQ(parts.tokens, 2);
-    EXPECT_NEAR(parts.nll, nll, 1e-12);
-    EXPECT_NEAR(parts.cross_entropy, smooth, 1e-12);
-    EXPECT_NEAR(parts.auxiliary.at("gate"), gate, 1e-12);
+    EXPECT_NEAR(value_of(parts.nll), nll, 1e-12);
+    EXPECT_NEAR(value_of(parts.cross_entropy), smooth, 1e-12);
+    EXPECT_NEAR(value_of(parts.auxiliary.at("gate")), gate, 1e-12);
     EXPECT_NEAR(values(parts.loss.data())[0], smooth + 0.01 * gate, 1e-12);
     backward(parts.loss);
     EXPECT_NEAR(values(gate1.grad())[0], average ? 0.01 : 0.03, 1e-12);  // second pass adds 0.02
@@ -166,7 +166,7 @@ TEST(Learning, TheSmallModelLearnsOneBatch) {
     ForwardContext ctx;
     ctx.training = true;
     const LossParts parts = loss_of(*model, ctx, 0.0);
-    (u == 0 ? first : last) = parts.nll;
+    (u == 0 ? first : last) = value_of(parts.nll);
     for (auto& p : params) p.param->var.set_grad({});
     backward(parts.loss);
     adam.step(0.01, 1.0 / double(parts.tokens));
