@@ -40,6 +40,10 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
             << " CPUs a process, " << on_node << " ranks a node\n"
             << "device      " << device_name(runtime.device) << ", " << config.train.precision
             << "\n";
+  if (!runtime.gpu_way.empty()) std::cout << "exchange    " << runtime.gpu_way << "\n";
+  if (const char* tf32 = std::getenv("NVIDIA_TF32_OVERRIDE"))
+    std::cout << "note        NVIDIA_TF32_OVERRIDE=" << tf32
+              << " changes products of f32 on the GPU\n";
   if (config.hmoe.moe_type != "dense") {
     std::cout << "experts     " << layout.num_experts << " a block: " << layout.num_local()
               << " on each rank x " << layout.replicas() << " replicas; by stratum";

@@ -85,11 +85,12 @@ SWITCHYARD_UNARY_OPS(SWITCHYARD_UNARY_OP)
 Var dropout(const Var& x, double p, RandomStream r, const Tensor& row_ids) {
   if (p == 0) return x;
   Tensor y = empty_like(x.data());
-  dropout(x.data(), row_ids, r, p, y);
+  const Tensor ids = row_ids.defined() ? row_ids.to(y.device()) : row_ids;
+  dropout(x.data(), ids, r, p, y);
   // The same mask is drawn again: nothing to save.
-  return make_node("dropout", y, {x}, [row_ids, r, p](const Tensor& dy) -> Grads {
+  return make_node("dropout", y, {x}, [ids, r, p](const Tensor& dy) -> Grads {
     Tensor dx = empty_like(dy);
-    dropout(dy, row_ids, r, p, dx);
+    dropout(dy, ids, r, p, dx);
     return {dx};
   });
 }
@@ -277,20 +278,22 @@ Var gather_rows(const Var& x, const Tensor& index, int64_t no_grad_row) {
 }
 
 Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
-  std::vector<int64_t> kept(base.dim(0));  // row -> itself, or -1 where x's row goes
-  std::iota(kept.begin(), kept.end(), 0);
-  for (const int64_t row : index.to_vector<int64_t>()) {
+  const Tensor keep = Tensor::empty({base.dim(0)}, DType::I64);  // row -> itself, -1: x's goes here
+  int64_t* kept = keep.data<int64_t>();
+  std::iota(kept, kept + keep.numel(), 0);
+  for (int64_t i = 0; i < index.numel(); ++i) {
+    const int64_t row = index.data<int64_t>()[i];
     if (row < 0) continue;
-    check(
-        row < base.dim(0) && kept[row] >= 0,
-        concat("replace_rows: row ", row, " of ", base.dim(0), " is out of range or named twice"));
+    if (row >= keep.numel() || kept[row] < 0)
+      throw Error(concat("replace_rows: row ", row, " of ", keep.numel(),
+                         " is out of range or named twice"));
     kept[row] = -1;
   }
-  const Tensor keep = Tensor::of(kept);
-  Tensor y = gathered(base.data(), keep);
+  const Tensor there = keep.to(base.data().device());
+  Tensor y = gathered(base.data(), there);
   scatter_add_rows(x.data(), index, y);
-  return make_node("replace_rows", y, {base, x}, [keep, index](const Tensor& dy) -> Grads {
-    return {gathered(dy, keep), gathered(dy, index)};
+  return make_node("replace_rows", y, {base, x}, [there, index](const Tensor& dy) -> Grads {
+    return {gathered(dy, there), gathered(dy, index)};
   });
 }
 
@@ -321,14 +324,15 @@ Var normalize(const Var& x, const Tensor& offsets) {
 Var combine_rows(const Var& rows, const Tensor& offsets, const Tensor& position,
                  const Var& weight) {
   Tensor y = empty_like(rows.data(), {offsets.numel() - 1, rows.dim(1)});  // [S, d]
-  combine_forward(rows.data(), offsets, position, weight.data(), y);
-  return make_node(
-      "combine_rows", y, {rows, weight},
-      [rows = rows.data(), offsets, position, weight = weight.data()](const Tensor& dy) -> Grads {
-        Tensor drows = empty_like(rows), dweight = empty_like(weight);
-        combine_backward(dy, rows, offsets, position, weight, drows, dweight);
-        return {drows, dweight};
-      });
+  const Tensor o = offsets.to(y.device()), at = position.to(y.device());
+  check_index("combine_rows", position, rows.dim(0));
+  combine_forward(rows.data(), o, at, weight.data(), y);
+  return make_node("combine_rows", y, {rows, weight},
+                   [rows = rows.data(), o, at, weight = weight.data()](const Tensor& dy) -> Grads {
+                     Tensor drows = empty_like(rows), dweight = empty_like(weight);
+                     combine_backward(dy, rows, o, at, weight, drows, dweight);
+                     return {drows, dweight};
+                   });
 }
 
 }  // namespace switchyard

@@ -211,7 +211,11 @@ void Comm::exchange(const char* kind, const Parts& from, const Parts& to) const 
 Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
                           const std::vector<int64_t>& recv_counts, ExchangeMode mode,
                           int64_t capacity) const {
-  if (on_cuda(send)) return gpu_all_to_all_v(send, send_counts, recv_counts, mode, capacity);
+  if (on_cuda(send) && mode == ExchangeMode::Rows)
+    return gpu_all_to_all_v(send, send_counts, recv_counts).finish();
+  if (on_cuda(send))  // padded slots only serve to compare with the references
+    return all_to_all_v(send.to(Device::CPU), send_counts, recv_counts, mode, capacity)
+        .to(Device::CUDA);
   const int n = size();
   check(int(send_counts.size()) == n && int(recv_counts.size()) == n,
         "all_to_all_v: one count per member");
@@ -243,6 +247,14 @@ Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_c
   exchange("all_to_all", filled, slots_in);
   for (int m = 0; m < n; ++m) copy_bytes(to.at(m), slots_in.at(m), to.bytes(m));
   return out;
+}
+
+Arriving Comm::all_to_all_v_start(const Tensor& send, const std::vector<int64_t>& send_counts,
+                                  const std::vector<int64_t>& recv_counts, ExchangeMode mode,
+                                  int64_t capacity) const {
+  if (on_cuda(send) && mode == ExchangeMode::Rows)
+    return gpu_all_to_all_v(send, send_counts, recv_counts);
+  return Arriving(all_to_all_v(send, send_counts, recv_counts, mode, capacity));
 }
 
 std::vector<int64_t> Comm::all_to_all_counts(const std::vector<int64_t>& counts) const {

@@ -7,6 +7,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <utility>
 
 #include "tensor/device.h"
 
@@ -41,6 +42,30 @@ struct Aborted : Error {  // another rank failed
   using Error::Error;
 };
 
+// Rows on their way; finish() gives them. Until then their memory is kept.
+class Arriving {
+ public:
+  explicit Arriving(Tensor rows) : rows_(std::move(rows)) {}  // that are here
+  Arriving(Tensor rows, Tensor sent, cuda::Event arrived)
+      : rows_(std::move(rows)), sent_(std::move(sent)), arrived_(std::move(arrived)) {}
+  Arriving(Arriving&&) = default;
+  ~Arriving() {
+    try {
+      if (arrived_) cuda::compute_after(arrived_);  // before the memory is used again
+    } catch (const Error&) {  // the GPU has failed, which is being told already
+    }
+  }
+  Tensor finish() {
+    if (const auto arrived = std::exchange(arrived_, nullptr)) cuda::compute_after(arrived);
+    sent_ = {};
+    return std::move(rows_);
+  }
+
+ private:
+  Tensor rows_, sent_;
+  cuda::Event arrived_;
+};
+
 class CommGroup;  // the members' shared state
 class Call;       // one collective of one member
 struct Parts;     // memory cut into one part for each member
@@ -69,6 +94,10 @@ class Comm {
   Tensor all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
                       const std::vector<int64_t>& recv_counts,
                       ExchangeMode mode = ExchangeMode::Rows, int64_t capacity = 0) const;
+  // The same in two steps, between which a GPU computes. All members start and finish in the same order.
+  Arriving all_to_all_v_start(const Tensor& send, const std::vector<int64_t>& send_counts,
+                              const std::vector<int64_t>& recv_counts,
+                              ExchangeMode mode = ExchangeMode::Rows, int64_t capacity = 0) const;
   // counts [size * k] i64: k numbers to each rank -> k numbers from each rank
   std::vector<int64_t> all_to_all_counts(const std::vector<int64_t>& counts) const;
 
@@ -78,19 +107,23 @@ class Comm {
   void collective(const char* kind, const std::function<void(Call&)>& body) const;
   void exchange(const char* kind, const Parts& from, const Parts& to) const;
   // The same on tensors of the GPU (gpu_collectives.cpp)
-  cuda::PeerLink* link() const;
-  void gpu_exchange(const char* kind, const std::vector<cuda::PeerLink::Part>& send,
-                    const std::vector<cuda::PeerLink::Part>& receive) const;
+  friend std::string open_gpu_ways(const Comm& world, Device device);
+  cuda::PeerLink& link() const;
+  cuda::Event gpu_exchange(const char* kind, const std::vector<cuda::PeerLink::Part>& send,
+                           const std::vector<cuda::PeerLink::Part>& receive) const;
   void gpu_broadcast(Tensor& t, int root) const;
   void gpu_all_reduce(Tensor& t, Reduce op) const;
   Tensor gpu_reduce_scatter(const Tensor& t) const;
   Tensor gpu_all_gather(const Tensor& t) const;
-  Tensor gpu_all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
-                          const std::vector<int64_t>& recv_counts, ExchangeMode mode,
-                          int64_t capacity) const;
+  Arriving gpu_all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
+                            const std::vector<int64_t>& recv_counts) const;
   std::shared_ptr<CommGroup> group_;
   int rank_ = 0;
   std::shared_ptr<CommMeter> meter_;
 };
+
+// Decides how the GPUs of all ranks exchange bytes, before the first of them does, and says it: "" when the ranks'
+// device is the CPU. Collective.
+std::string open_gpu_ways(const Comm& world, Device device);
 
 }  // namespace switchyard::dist

@@ -28,6 +28,7 @@ struct World {
   bool oversubscribed;  // more ranks than CPUs: give the CPU away early when waiting
 
   std::atomic<bool> poisoned{false};       // a rank failed
+  std::atomic<bool> nccl{false};           // every rank has a GPU of its own, and there is NCCL
   alignas(64) std::atomic<int> inside{0};  // ranks carried here that are inside a collective
   std::mutex mutex;                        // of groups
   std::map<std::vector<int>, std::weak_ptr<CommGroup>> groups;  // by members; see CommGroup::of
@@ -53,8 +54,10 @@ class CommGroup {
   struct alignas(64) Slot {
     std::atomic<uint64_t> arrived{0};  // number of meetings this member has come to
     const Parts* parts = nullptr;      // what it has for the others
-    bool link_known = false;           // of gpu_collectives.cpp
+    // On GPUs: its way to the others; and what it has for them, see shared_gpus.cpp.
     std::unique_ptr<cuda::PeerLink> link;
+    const std::vector<cuda::PeerLink::Part>* messages = nullptr;
+    cuda::Event ready, read;
   };
 
   CommGroup(std::shared_ptr<World> world, std::vector<int> members);

@@ -86,6 +86,12 @@ void run_crew(MpiBridge& bridge, const RunPlan& plan, const Machine& machine,
       Runtime runtime = common;
       runtime.device = take_device(plan.device, rank);
       runtime.world = Comm(group, rank, std::make_shared<CommMeter>());
+      if (runtime.device == Device::CUDA)
+        cuda::set_watch([world] {
+          if (world->poisoned) throw Aborted("another rank failed");
+        });
+      if (plan.device != "cpu") runtime.gpu_way = open_gpu_ways(runtime.world, runtime.device);
+      runtime.world.meter().reset();
       rank_main(runtime);
     } catch (...) {
       world->poisoned = true;

@@ -20,7 +20,8 @@ struct Runtime {
   int threads_per_rank = 1;
   int cpus = 1;                 // usable by this process
   Device device = Device::CPU;  // where this rank's tensors belong
-  bool leads_process() const;   // first rank of its process
+  std::string gpu_way;  // how bytes go between the ranks' GPUs, for the banner; "" on the CPU
+  bool leads_process() const;  // first rank of its process
   int process_of(int rank) const;
   // The stop flag of design 8: 0, or the number of the first signal received by this process
   const std::atomic<int>* signal = nullptr;

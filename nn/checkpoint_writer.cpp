@@ -139,6 +139,7 @@ void CheckpointWriter::begin(const Snapshot& snapshot, bool best) {
   in_flight_ = true, best_ = best, update_ = snapshot.update;
   temporary_ = folder_ + "/.tmp_" + step_folder_name(update_);
   const dist::Comm& world = runtime_.world;
+  if (runtime_.device == Device::CUDA) cuda::synchronize();  // another rank's thread reads the tensors
   const auto descriptions = world.all_gather_bytes(describe(snapshot.tensors, world.rank()));
   std::vector<CheckpointPiece> plan;
   if (runtime_.leads_process()) plan = make_plan(descriptions);

@@ -13,12 +13,23 @@ void use_device(int) { absent(); }
 std::string device_name() { absent(); }
 std::shared_ptr<std::byte> allocate(int64_t) { absent(); }
 AllocatorStats allocator_stats() { return {}; }
+void set_watch(std::function<void()>, double) {}
+void copy_to_host(const std::vector<Transfer>&) { absent(); }
 void copy(const std::byte*, Device, std::byte*, Device, int64_t) { absent(); }
 void synchronize() {}
+int64_t waits() { return 0; }
+Event computed() { absent(); }
+Event communicated() { absent(); }
+void compute_after(const Event&) { absent(); }
+void communicate_after(const Event&) { absent(); }
+bool done(const Event&) { absent(); }
+void copy_message(const std::byte*, std::byte*, int64_t) { absent(); }
+std::shared_ptr<std::byte> allocate_pinned(int64_t) { absent(); }
+bool open_to(const std::vector<int>&) { absent(); }
+int device_index() { absent(); }
 std::string device_id() { absent(); }
 std::string new_link_id() { return ""; }
 std::unique_ptr<PeerLink> connect_peers(const std::string&, int, int) { absent(); }
-void set_watch(std::function<void()>) {}
 
 }  // namespace switchyard::cuda
 

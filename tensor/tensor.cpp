@@ -88,6 +88,19 @@ Tensor Tensor::to(Device device) const {
   return t;
 }
 
+std::vector<Tensor> to_host(const std::vector<Tensor>& tensors) {
+  std::vector<Tensor> copies = tensors;
+  std::vector<cuda::Transfer> transfers;
+  for (Tensor& t : copies)
+    if (t.defined() && t.device() == Device::CUDA) {
+      const Tensor host = Tensor::empty(t.shape(), t.dtype());
+      transfers.push_back({t.raw(), host.raw(), t.bytes()});
+      t = host;
+    }
+  if (!transfers.empty()) cuda::copy_to_host(transfers);
+  return copies;
+}
+
 void assign(const Tensor& from, const Tensor& to) {
   check(from.dtype() == to.dtype() && from.numel() == to.numel(), "assign: unlike tensors");
   if (from.device() == Device::CPU && to.device() == Device::CPU)

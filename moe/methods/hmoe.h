@@ -71,6 +71,7 @@ class HmoeBlock : public SubBlock {
           capacity_of(capacity_, ctx.training, S, gates_[gate].visible(), waiting[L]);
 
       std::vector<int64_t> current;
+      current.reserve(N);
       for (int64_t t = 0; t < N; ++t)
         if (state[t] == gate) current.push_back(t);
       const Tensor token = Tensor::of(current);
@@ -119,7 +120,8 @@ class HmoeBlock : public SubBlock {
     return decide(ctx, [&] {
       const int64_t L = int64_t(gates_.size());
       Tensor waiting = Tensor::zeros({L + 1}, DType::I64);
-      for (int64_t s : state) ++ints(waiting)[s];
+      int64_t* count = ints(waiting);
+      for (int64_t s : state) ++count[s];
       ints(waiting)[L] = ctx.layout.batch;  // instead of the tokens that are done
       world_.all_reduce(waiting, dist::Reduce::Max);
       return waiting.to_vector<int64_t>();
@@ -134,10 +136,13 @@ class HmoeBlock : public SubBlock {
       return token.numel() == stream.dim(0) ? y : replace_rows(stream, token, y);
     std::vector<Var> parts;
     std::vector<int64_t> order;
+    order.reserve(token.numel());
+    const int64_t* tokens = ints(token);
     for (size_t stratum = 0; stratum < stratum_norms_.size(); ++stratum) {
       std::vector<int64_t> rows;
+      rows.reserve(token.numel());
       for (int64_t i = 0; i < token.numel(); ++i) {
-        const int64_t t = ints(token)[i];
+        const int64_t t = tokens[i];
         if (state[t] == int64_t(stratum) + 1) rows.push_back(i), order.push_back(t);
       }
       parts.push_back(stratum_norms_[stratum].forward(gather_rows(y, Tensor::of(rows))));

@@ -18,9 +18,17 @@ inline void check_cuda(cudaError_t status, const char* call,
                        ":", at.line(), ")"));
 }
 
-cudaStream_t stream();     // of the calling rank thread; everything runs in its order
-int multiprocessors();     // of its device
-int compute_capability();  // 80, 90, ...
+cudaStream_t stream();                // of the calling rank thread; all kernels run in its order
+cudaStream_t communication_stream();  // of the calling rank thread, for messages
+int multiprocessors();                // of its device
+int compute_capability();             // 80, 90, ...
+
+Event record(cudaStream_t stream);  // what the stream has been given up to now
+// The host waits, by asking, not inside the driver: what never comes must not hang the rank.
+void wait_until(const std::function<cudaError_t()>& query);
+void wait_for(const Event& event);
+// While the calling rank thread waits, `watch` is called as well, for as long as it lives.
+void add_watch(std::weak_ptr<const std::function<void()>> watch);
 
 // A copy on the device, or t itself where it is there (or undefined): for integer arguments.
 inline Tensor on_device(const Tensor& t) { return t.defined() ? t.to(Device::CUDA) : t; }

@@ -14,38 +14,49 @@ void check_nccl(ncclResult_t status, const char* call) {
     throw Error(concat("NCCL: ", ncclGetErrorString(status), " in ", call));
 }
 
+constexpr int kMostBlocks = 16;  // multiprocessors that messages may take from the computation
+
 class NcclLink : public PeerLink {
  public:
   NcclLink(const ncclUniqueId& id, int member, int size) : size_(size) {
-    NCCL_CHECK(ncclCommInitRank(&comm_, size, id, member));
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.maxCTAs = kMostBlocks;
+    NCCL_CHECK(ncclCommInitRankConfig(&comm_, size, id, member, &config));
+    add_watch(watch_);
   }
   // After an error the others may never come: abort does not wait for them.
   ~NcclLink() override {
-    std::uncaught_exceptions() ? ncclCommAbort(comm_) : ncclCommDestroy(comm_);
+    failed_ || std::uncaught_exceptions() ? ncclCommAbort(comm_) : ncclCommDestroy(comm_);
   }
 
-  void exchange(const std::vector<Part>& send, const std::vector<Part>& receive) override {
+  Event exchange(const std::vector<Part>& send, const std::vector<Part>& receive) override {
+    check_health();
+    communicate_after(computed());
+    const cudaStream_t stream = communication_stream();
     NCCL_CHECK(ncclGroupStart());
     for (int m = 0; m < size_; ++m) {
       if (send[m].bytes)
-        NCCL_CHECK(ncclSend(send[m].data, size_t(send[m].bytes), ncclInt8, m, comm_, stream()));
+        NCCL_CHECK(ncclSend(send[m].data, size_t(send[m].bytes), ncclInt8, m, comm_, stream));
       if (receive[m].bytes)
-        NCCL_CHECK(
-            ncclRecv(receive[m].data, size_t(receive[m].bytes), ncclInt8, m, comm_, stream()));
+        NCCL_CHECK(ncclRecv(receive[m].data, size_t(receive[m].bytes), ncclInt8, m, comm_, stream));
     }
     NCCL_CHECK(ncclGroupEnd());
-    check_health();
+    return communicated();
   }
 
  private:
-  void check_health() {  // of what was started earlier, too
+  void check_health() {  // of what was started earlier
     ncclResult_t state;
     NCCL_CHECK(ncclCommGetAsyncError(comm_, &state));
+    failed_ |= state != ncclSuccess;
     check_nccl(state, "a message between GPUs");
   }
 
   ncclComm_t comm_ = nullptr;
   int size_;
+  bool failed_ = false;
+  const std::shared_ptr<const std::function<void()>> watch_ =
+      std::make_shared<const std::function<void()>>([this] { check_health(); });
 };
 
 }  // namespace

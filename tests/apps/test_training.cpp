@@ -5,6 +5,24 @@
 namespace switchyard {
 namespace {
 
+TEST(Measurements, OfSomeMicroBatchesAreAddedUp) {
+  Measurements measured;
+  ForwardContext ctx;
+  for (double x : {1.0, 2.0}) {
+    MicroBatch micro;
+    micro.losses = {{"loss", Tensor::full({1}, x)},
+                    {"nll_loss", Tensor::full({1}, 3 * x, DType::F64)}};
+    ctx.count("gate", Tensor::full({1}, 10 * x));
+    measured.add(micro, ctx);
+    EXPECT_TRUE(ctx.measured.empty());
+  }
+  Sums sums = {{"loss", 0.5}};
+  Statistics statistics = {{"gate", {100, 4}}};
+  measured.read(sums, statistics);
+  EXPECT_EQ(sums, (Sums{{"loss", 3.5}, {"nll_loss", 9}}));
+  EXPECT_EQ(statistics, (Statistics{{"gate", {130, 4}}}));
+}
+
 TEST(RankInvariance, OneTwoAndFourRanksAgreeToRounding) {
   const TrainResult one = train(small_config(8, 1), 10);
   ASSERT_EQ(one.losses.size(), 10u);

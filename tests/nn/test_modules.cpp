@@ -134,6 +134,10 @@ TEST(Statistics, AreAddedUp) {
   ctx.count("n", {1, 2});
   ctx.count("n", {1, 2, 3});
   EXPECT_EQ(ctx.statistics.at("decoder/n"), (std::vector<double>{2, 4, 3}));
+  ctx.count("n", Tensor::of<float>({7}));  // of the device: read by the trainer
+  EXPECT_EQ(ctx.statistics.size(), 1u);
+  ASSERT_EQ(ctx.measured.size(), 1u);
+  EXPECT_EQ(ctx.measured[0].name, "decoder/n");
 }
 
 }  // namespace

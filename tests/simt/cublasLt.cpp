@@ -80,6 +80,12 @@ bool reachable(const void* p, const Layout& l, uint64_t align) {
          reinterpret_cast<uintptr_t>(p) % align == 0 &&
          (l.batch == 1 || uint64_t(l.step * size_of(l.type)) % align == 0);
 }
+void use_batch(simt::Work& work, const void* p, const Layout& l, simt::Use use) {
+  const auto bytes = [&](int64_t n) { return size_t(n * size_of(l.type)); };
+  for (int64_t i = 0; i < l.batch; ++i)
+    work.use_rows(static_cast<const char*>(p) + bytes(i * l.step), l.columns,
+                  bytes(int64_t(l.rows)), bytes(l.ld), use);
+}
 
 template <class T, class Out, class Sum>
 void multiply(const cublasLtMatmulDescOpaque_t& d, Sum alpha, const T* a, const Layout& la,
@@ -220,8 +226,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t d, c
                               cublasLtMatrixLayout_t b, const void* beta, const void* pc,
                               cublasLtMatrixLayout_t c, void* pout, cublasLtMatrixLayout_t out,
                               const cublasLtMatmulAlgo_t* algorithm, void* workspace,
-                              size_t workspace_bytes, cudaStream_t) {
-  const simt::DeviceAccess access;
+                              size_t workspace_bytes, cudaStream_t stream) {
+  simt::Work work(stream, "a matrix product");
   if (!handle || !alpha || !beta || !algorithm) return CUBLAS_STATUS_INVALID_VALUE;
   const cublasStatus_t status = validate(*d, *a, *b, *c, *out);
   if (status != CUBLAS_STATUS_SUCCESS) return status;
@@ -235,6 +241,16 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t d, c
       (d->epilogue == CUBLASLT_EPILOGUE_BIAS &&
        !simt::inside_allocation(d->bias, out->rows * size_t(size_of(out->type)))))
     return CUBLAS_STATUS_EXECUTION_FAILED;
+  const bool adds = d->scale == CUDA_R_64F ? *static_cast<const double*>(beta) != 0
+                                           : *static_cast<const float*>(beta) != 0;
+  using simt::Use;
+  use_batch(work, pa, *a, Use::Read);
+  use_batch(work, pb, *b, Use::Read);
+  if (adds) use_batch(work, pc, *c, Use::Read);
+  if (d->epilogue == CUBLASLT_EPILOGUE_BIAS)
+    work.use(d->bias, out->rows * size_t(size_of(out->type)), Use::Read);
+  use_batch(work, pout, *out, Use::Write);
+  work.use(workspace, needed, Use::Write);
   if (needed) std::memset(workspace, 0xFF, needed);
   const auto run = [&]<class T, class Out, class Sum>(T, Out, Sum) {
     multiply_batch<T, Out, Sum>(*d, alpha, pa, *a, pb, *b, beta, pc, *c, pout, *out);

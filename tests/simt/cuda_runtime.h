@@ -3,16 +3,20 @@
 // of a block are fibers that change at barriers and warp operations, so that the arithmetic, the index
 // arithmetic and the barriers are those of the kernel. What it shows: results, writes next to an allocation, reads of memory
 // that nobody wrote (NaN), host code that touches device memory (the process dies with SIGSEGV: it is
-// mapped during launches and copies only), barriers that not every thread reaches, most barriers that are missing.
+// mapped during launches and copies only), barriers that not every thread reaches, most barriers that are missing,
+// streams that do not wait for each other (order.h).
 // What it cannot show: races between blocks, speed, and what the real compiler makes of the code.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <type_traits>
+
+#include "order.h"
 
 #define SWITCHYARD_SIMT 1
 #define __global__
@@ -68,7 +72,17 @@ enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
   cudaMemcpyHostToDevice,
   cudaMemcpyDeviceToHost,
-  cudaMemcpyDeviceToDevice
+  cudaMemcpyDeviceToDevice,
+  cudaMemcpyDefault
+};
+enum cudaMemLocationType { cudaMemLocationTypeDevice = 1 };
+enum cudaMemAccessFlags { cudaMemAccessFlagsProtReadWrite = 3 };
+struct cudaMemAccessDesc {
+  struct {
+    cudaMemLocationType type;
+    int id;
+  } location;
+  cudaMemAccessFlags flags;
 };
 enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
@@ -98,21 +112,20 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device);
 cudaError_t cudaDeviceGetPCIBusId(char* id, int size, int device);
+cudaError_t cudaMallocHost(void** p, size_t bytes);  // pinned
+cudaError_t cudaFreeHost(void* p);
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
-inline cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
-  return *s = nullptr, cudaSuccess;
-}
-inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
-  return *e = nullptr, cudaSuccess;
-}
-inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned = 0) {
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned);
+cudaError_t cudaStreamDestroy(cudaStream_t);
+cudaError_t cudaStreamSynchronize(cudaStream_t);
+cudaError_t cudaStreamQuery(cudaStream_t);  // the first to ask about new work is told to wait
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned = 0);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned);
+cudaError_t cudaEventDestroy(cudaEvent_t);
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t);
+cudaError_t cudaEventQuery(cudaEvent_t);
+inline cudaError_t cudaDeviceCanAccessPeer(int* can, int, int) { return *can = 1, cudaSuccess; }
+inline cudaError_t cudaMemPoolSetAccess(cudaMemPool_t, const cudaMemAccessDesc*, size_t) {
   return cudaSuccess;
 }
 inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* p, int) {
@@ -149,20 +162,23 @@ void wait_until(const P& ready) {
 }
 uint64_t* warp_slots();  // 32 words of the running fiber's warp
 
-// Device memory is mapped while one of these lives.
-struct DeviceAccess {
-  DeviceAccess();
-  ~DeviceAccess();
-};
-
-// A kernel's pointers point to device memory, or nowhere.
 bool on_device(const void* p);
 bool inside_allocation(const void* p, size_t bytes);  // all of them in one that is live
 [[noreturn]] void die(const char* why);
+
+extern std::atomic<bool> stuck;  // the GPU never gets anything done: queries say so
+
+// A kernel's pointers point to device memory, or nowhere. const T* is read, T* written; what a structure points
+// to counts as written (one with padding may hold old pointers, and is not looked at).
 template <class T>
-void check_argument(const T& argument) {
-  if constexpr (std::is_pointer_v<T>)
+void use_argument(Work& work, const T& argument) {
+  if constexpr (std::is_pointer_v<T>) {
     if (argument && !on_device(argument)) die("a kernel got a pointer to host memory");
+    constexpr bool reads = std::is_const_v<std::remove_pointer_t<T>>;
+    if (argument) work.use_all(argument, reads ? Use::Read : Use::Write);
+  } else if constexpr (std::is_class_v<T> && std::has_unique_object_representations_v<T>) {
+    work.use_words(&argument, sizeof argument);
+  }
 }
 
 // Every lane of the mask gives a value and sees those of all others.
@@ -194,7 +210,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* c, void (*kernel)(P...)
   if (size == 0 || size > 1024 || c->gridDim.x == 0 || c->gridDim.y == 0 || c->gridDim.z == 0 ||
       c->gridDim.y > 65535 || c->gridDim.z > 65535 || c->dynamicSmemBytes > 227 * 1024)
     return cudaErrorInvalidValue;
-  (simt::check_argument(args), ...);
+  simt::Work work(c->stream, "a kernel");
+  (simt::use_argument<P>(work, P(args)), ...);
   simt::run(c->gridDim, c->blockDim, c->dynamicSmemBytes, [&] { kernel(P(args)...); });
   return cudaSuccess;
 }

@@ -12,39 +12,45 @@
 #include <string>
 #include <vector>
 
+namespace simt {
+std::atomic<bool> link_failed = false;
+}
+
 namespace {
 
-using Bytes = std::vector<char>;
+struct Message {
+  std::vector<char> bytes;
+  simt::Clock clock;  // of the sender
+};
 struct Hub {  // what the members of a communicator share
   std::mutex mutex;
   std::condition_variable changed;
-  std::map<std::pair<int, int>, std::deque<Bytes>> mail;  // from, to
+  std::map<std::pair<int, int>, std::deque<Message>> mail;  // from, to
 
-  void post(int from, int to, const void* data, size_t bytes) {
-    Bytes message(bytes);
-    cudaMemcpyAsync(message.data(), data, bytes, cudaMemcpyDeviceToHost, nullptr);
+  void post(int from, int to, Message message) {
     const std::lock_guard lock(mutex);
     mail[{from, to}].push_back(std::move(message));
     changed.notify_all();
   }
-  Bytes take(int from, int to) {
+  Message take(int from, int to) {
     std::unique_lock lock(mutex);
     auto& box = mail[{from, to}];
     if (!changed.wait_for(lock, std::chrono::seconds(60), [&] { return !box.empty(); }))
       simt::die("a message between GPUs never came");
-    Bytes message = std::move(box.front());
+    Message message = std::move(box.front());
     box.pop_front();
     return message;
   }
 };
 
-struct Receive {
+struct Part {
   ncclComm_t comm;
-  void* data;
+  char* data;
   size_t bytes;
-  int from;
+  int peer;
+  cudaStream_t stream;
 };
-thread_local std::vector<Receive> receives;  // of the open group
+thread_local std::vector<Part> sends, receives;  // of the open group
 
 std::mutex hubs_mutex;
 std::map<std::string, std::weak_ptr<Hub>> hubs;  // by id
@@ -63,7 +69,10 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   return ncclSuccess;
 }
 
-ncclResult_t ncclCommInitRank(ncclComm_t* comm, int size, ncclUniqueId id, int rank) {
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId id, int rank,
+                                    ncclConfig_t* config) {
+  const ncclConfig_t initial = NCCL_CONFIG_INITIALIZER;
+  if (config->magic != initial.magic) return ncclInvalidArgument;
   const std::lock_guard lock(hubs_mutex);
   std::weak_ptr<Hub>& known = hubs[id.internal];
   std::shared_ptr<Hub> hub = known.lock();
@@ -77,22 +86,31 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 }
 
 ncclResult_t ncclSend(const void* data, size_t count, ncclDataType_t, int peer, ncclComm_t c,
-                      cudaStream_t) {
-  c->hub->post(c->rank, peer, data, count);
+                      cudaStream_t stream) {
+  sends.push_back({c, static_cast<char*>(const_cast<void*>(data)), count, peer, stream});
   return ncclSuccess;
 }
 ncclResult_t ncclRecv(void* data, size_t count, ncclDataType_t, int peer, ncclComm_t c,
-                      cudaStream_t) {
-  receives.push_back({c, data, count, peer});
+                      cudaStream_t stream) {
+  receives.push_back({c, static_cast<char*>(data), count, peer, stream});
   return ncclSuccess;
 }
 ncclResult_t ncclGroupEnd() {
-  for (const Receive& r : receives) {
-    const Bytes message = r.comm->hub->take(r.from, r.comm->rank);
-    if (message.size() != r.bytes)
-      simt::die("a message between GPUs has another size than its receiver expects");
-    cudaMemcpyAsync(r.data, message.data(), r.bytes, cudaMemcpyHostToDevice, nullptr);
+  for (const Part& p : sends) {
+    simt::Work work(p.stream, "a message");
+    work.use(p.data, p.bytes, simt::Use::Read);
+    p.comm->hub->post(p.comm->rank, p.peer, {{p.data, p.data + p.bytes}, work.clock()});
   }
+  for (const Part& p : receives) {  // not inside of a Work: others may have to send first
+    const Message message = p.comm->hub->take(p.peer, p.comm->rank);
+    if (message.bytes.size() != p.bytes)
+      simt::die("a message between GPUs has another size than its receiver expects");
+    simt::Work work(p.stream, "a message");
+    work.after(message.clock);
+    work.use(p.data, p.bytes, simt::Use::Write);
+    std::memcpy(p.data, message.bytes.data(), p.bytes);
+  }
+  sends.clear();
   receives.clear();
   return ncclSuccess;
 }

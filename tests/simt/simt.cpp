@@ -275,8 +275,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
-  const simt::DeviceAccess access;
+cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t stream) {
+  simt::Work work(stream, "an allocation");
   auto& m = memory();
   const size_t whole = (bytes + 2 * simt::kGuard + 4095) / 4096 * 4096;
   const auto found = m.free_of.find(whole);
@@ -292,11 +292,12 @@ cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
   simt::poison(block, whole);
   m.live[block + simt::kGuard] = bytes;
   *p = block + simt::kGuard;
+  work.allocate(*p, bytes);
   return cudaSuccess;
 }
 
-cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
-  const simt::DeviceAccess access;
+cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
+  simt::Work work(stream, "a free");
   auto& m = memory();
   const auto found = m.live.find(static_cast<unsigned char*>(p));
   if (found == m.live.end()) simt::die("free of an address that was never allocated");
@@ -305,19 +306,8 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
   for (size_t i = 0; i < whole; ++i)
     if ((i < simt::kGuard || i >= simt::kGuard + bytes) && block[i] != simt::kPoison)
       simt::die("a kernel wrote next to an allocation");
+  work.free(p);
   m.live.erase(found);
   m.free_of.emplace(whole, block);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
-                            cudaStream_t) {
-  const simt::DeviceAccess access;
-  std::memmove(to, from, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t) {
-  const simt::DeviceAccess access;
-  std::memset(p, value, bytes);
   return cudaSuccess;
 }
