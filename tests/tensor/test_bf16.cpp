@@ -82,6 +82,7 @@ const Kernel kKernels[] = {
     {"axpy", "mm", [](Tensors& t) { axpy(-1.7, t[0], t[1]); }},
     {"scale_rows", "mRm", [](Tensors& t) { scale_rows(t[0], t[1], t[2]); }},
     {"row_dot", "mmR", [](Tensors& t) { row_dot(t[0], t[1], t[2]); }},
+    {"row_entropy", "mR", [](Tensors& t) { row_entropy(t[0], t[1]); }},
     {"sum_all", "mD", [](Tensors& t) { sum_all(t[0], t[1]); }},
     {"argmax_rows", "mA", [](Tensors& t) { argmax_rows(t[0], t[1]); }},
 #define SWITCHYARD_CASES(op, F)                                                             \
