@@ -60,15 +60,15 @@ std::vector<Var> attach(const std::shared_ptr<Node>& node, const std::vector<Ten
   return result;
 }
 
-// Adds gradient g, made by node `from`, to the slot. An output's sum is never added to in place: its maker
-// may have handed it to several inputs.
-void send(GradSlot* to, const Tensor& g, const char* from) {
+// Adds gradient g, made by node `from`, to the slot. A sum is added to in place at leaves only, which take g
+// itself when nobody else has it: a node may hand one gradient to several inputs.
+void send(GradSlot* to, Tensor g, const char* from) {
   if (!to || !g.defined()) return;
   check(g.shape() == to->shape && g.dtype() == to->dtype,
         concat("gradient from ", from, ": expected ", name_of(to->dtype), to_string(to->shape),
                ", got ", name_of(g.dtype()), to_string(g.shape())));
   if (!to->sum.defined()) {
-    to->sum = to->node ? g : g.clone();
+    to->sum = to->node || g.unique() ? std::move(g) : g.clone();
   } else {
     Tensor total = to->node ? empty_like(g) : to->sum;
     add(to->sum, g, total);
@@ -97,6 +97,13 @@ Var::Var(Tensor data, bool requires_grad) : Var(std::move(data), nullptr) {
 }
 Var::Var(Tensor data, std::shared_ptr<GradSlot> slot)
     : impl_(new Impl{std::move(data), std::move(slot)}) {}
+
+Tensor Var::as(DType t) const {
+  if (data().dtype() == t) return data();
+  Tensor& kept = impl_->converted;
+  if (!kept.defined() || kept.dtype() != t) kept = data().to(t);
+  return kept;
+}
 
 bool grad_enabled() { return grad_is_enabled; }
 GradMode::GradMode(bool enabled) : previous_(std::exchange(grad_is_enabled, enabled)) {}
@@ -140,8 +147,9 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
       for (size_t i = 0; i < again.size(); ++i)
         start(again[i], std::exchange(node->outputs[i].sum, {}));
     } else {
-      const Grads dx = run_node(*node);
-      for (size_t i = 0; i < dx.size(); ++i) send(node->inputs[i].get(), dx[i], node->name);
+      Grads dx = run_node(*node);
+      for (size_t i = 0; i < dx.size(); ++i)
+        send(node->inputs[i].get(), std::move(dx[i]), node->name);
     }
     node->inputs.clear();  // not recursive: `waiting` keeps the nodes before it
   }

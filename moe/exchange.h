@@ -16,7 +16,8 @@ struct Trip {
   bool local;     // no exchange: the experts at hand serve the rows of all experts
   int64_t slots;  // of a rank's experts, for Padded
   std::vector<int64_t> send, recv;  // rows to and from each member
-  Tensor by_expert, by_arrival;  // i64 [R]: arrival of the i-th expert-sorted row, and the inverse
+  // i64 [R], where the rows are: arrival of the i-th expert-sorted row, and the inverse. A lone rank has none.
+  Tensor by_expert, by_arrival;
 };
 
 struct Dispatched {
@@ -27,6 +28,7 @@ struct Dispatched {
 };
 
 inline Tensor travel(const Tensor& x, const Trip& t, bool outward) {
+  if (t.comm.size() == 1) return x;  // sorted by expert, and at home
   const auto exchange = [&t](const Tensor& rows, const auto& send, const auto& recv) {
     return t.local ? rows : t.comm.all_to_all_v(rows, send, recv, t.mode, t.slots);
   };
@@ -73,8 +75,11 @@ inline Dispatched dispatch(const Var& x, const DispatchPlan& plan, const dist::C
     }
   }
   ints(offsets)[experts] = row;
-  const auto trip = std::make_shared<const Trip>(
-      Trip{comm, mode, local, plan.capacity * experts, send, recv, by_expert, by_arrival});
+  const auto there = [&](const Tensor& order) {
+    return members == 1 ? Tensor() : order.to(x.data().device());
+  };
+  const auto trip = std::make_shared<const Trip>(Trip{
+      comm, mode, local, plan.capacity * experts, send, recv, there(by_expert), there(by_arrival)});
   return {travel(gather_rows(x, plan.token), trip, true), offsets, ids, trip};
 }
 

@@ -5,6 +5,21 @@
 
 namespace switchyard {
 
+namespace cuda {
+// One kernel that keeps no [Tq, Tk] matrix serves these arguments: bf16, long enough, keys before padding.
+bool attention_is_fused(const Tensor& q, const Tensor& key_padding, const Tensor& bias,
+                        const AttentionSpec& s);
+}  // namespace cuda
+
+// What attention_forward saves for the gradient: probs, or, where it is fused, log sum exp of the scores
+// f32 [B, H, Tq].
+inline Tensor attention_memory(const Tensor& q, const Tensor& key_padding, const Tensor& bias,
+                               const AttentionSpec& s) {
+  if (on_cuda(q) && cuda::attention_is_fused(q, key_padding, bias, s))
+    return Tensor::empty({s.batch, s.heads, s.time_q}, DType::F32, q.device());
+  return Tensor::empty({s.batch, s.heads, s.time_q, s.time_k}, q.dtype(), q.device());
+}
+
 inline void check_attention(const AttentionSpec& s, const Tensor& q, const Tensor& k,
                             const Tensor& v, const Tensor& probs) {
   const int64_t width = columns_of(q);

@@ -127,6 +127,7 @@ struct AttentionSpec {
 // key_padding u8 [B, Tk] (1 = ignore) or undefined; bias [H, Tq, Tk] or undefined.
 // probs [B, H, Tq, Tk]: softmax before dropout, saved for the gradient. A row that sees no key gives 0.
 // In bf16 the squares are f32 until they meet v, q or k: probs, probs after dropout and dS are rounded.
+// attention_memory() (attention.h) makes probs, or what a fused kernel saves in their place.
 KERNEL(attention_forward, const Tensor& q, const Tensor& k, const Tensor& v,
        const Tensor& key_padding, const Tensor& bias, const AttentionSpec& spec, RandomStream r,
        Tensor& y, Tensor& probs)

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "tensor/attention.h"
+#include "tensor/cuda/fused_attention.h"
 #include "tensor/cuda/loops.h"
 #include "tensor/cuda/products.h"
 #include "tensor/draws.h"
@@ -130,6 +131,9 @@ __global__ void bias_gradient_kernel(int64_t sentences, int64_t n, const T* ds, 
   dbias[e] = sum;
 }
 
+// What attention_memory() gave is not the [B, H, Tq, Tk] of this file.
+bool is_fused(const Tensor& memory) { return memory.rank() == 3; }
+
 // kernel(args...) with a warp for each row
 template <class... P, class... A>
 void launch_rows(void (*kernel)(P...), int64_t rows, const A&... args) {
@@ -141,6 +145,7 @@ void launch_rows(void (*kernel)(P...), int64_t rows, const A&... args) {
 void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& key_padding,
                        const Tensor& bias, const AttentionSpec& s, RandomStream r, Tensor& y,
                        Tensor& probs) {
+  if (is_fused(probs)) return fused_attention_forward(q, k, v, key_padding, s, y, probs);
   check_attention_forward(s, q, k, v, key_padding, bias, y, probs);
   const Batches all(s);
   const Tensor scores =
@@ -177,6 +182,8 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Tensor& key_padding, const Tensor& probs, const Tensor& y,
                         const AttentionSpec& s, RandomStream r, const Tensor& dy, Tensor& dq,
                         Tensor& dk, Tensor& dv, Tensor& dbias) {
+  if (is_fused(probs))
+    return fused_attention_backward(q, k, v, key_padding, probs, y, s, dy, dq, dk, dv);
   check_attention_backward(s, q, k, v, key_padding, probs, y, dy, dq, dk, dv, dbias);
   const Batches all(s);
   const Tensor ds = Tensor::empty(probs.shape(), compute_type(q.dtype()), Device::CUDA);

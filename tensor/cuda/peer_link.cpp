@@ -30,6 +30,7 @@ class NcclLink : public PeerLink {
   }
 
   Event exchange(const std::vector<Part>& send, const std::vector<Part>& receive) override {
+    check_health();
     communicate_after(computed());
     const cudaStream_t stream = communication_stream();
     NCCL_CHECK(ncclGroupStart());
@@ -40,7 +41,6 @@ class NcclLink : public PeerLink {
         NCCL_CHECK(ncclRecv(receive[m].data, size_t(receive[m].bytes), ncclInt8, m, comm_, stream));
     }
     NCCL_CHECK(ncclGroupEnd());
-    check_health();
     return communicated();
   }
 

@@ -12,10 +12,19 @@ train() { # NAME PROCESSES PROGRAM OPTIONS...
   mpi "$processes" "$@" --save-dir "$work/$name" >"$work/$name.log" 2>&1 || { fail "$name"; tail -n 3 "$work/$name.log"; }
 }
 for p in 1 2 4; do train gpu$p $p "$gpu" --device cuda "${options[@]}"; done
-EMULATED_GPUS=4 train own 1 "$gpu" --device auto "${options[@]}"  # NCCL, in place of copies on the host
+EMULATED_GPUS=4 train own 1 "$gpu" --device auto "${options[@]}"  # a GPU for each rank
+EMULATED_GPUS=2 train two 1 "$gpu" --device auto "${options[@]}"
 train cpu 2 "$apps/train_hmoe" --device cpu "${options[@]}"
-for run in gpu2 gpu4 own; do same "digest of $run" "$(digest "$work/gpu1")" "$(digest "$work/$run")"; done
+for run in gpu2 gpu4 own two; do same "digest of $run" "$(digest "$work/gpu1")" "$(digest "$work/$run")"; done
 grep -q '^device .*GPU' "$work/gpu1.log" && pass || fail "the banner names no GPU"
+exchange() { # RUN WAY: the banner of a run
+  grep -q "^exchange *$2\$" "$work/$1.log" && pass || fail "the banner of $1 does not say: exchange $2"
+}
+exchange gpu1 "device copies; 4 ranks on 1 GPU"
+exchange gpu2 "device copies, MPI through pinned memory between processes; 4 ranks on 1 GPU"
+exchange gpu4 "MPI through pinned memory between processes; 4 ranks on 1 GPU"
+exchange own "NCCL, one GPU a rank"
+exchange two "device copies; 4 ranks on 2 GPUs"
 grep -q '^device *CPU' "$work/cpu.log" && pass || fail "the banner names no CPU"
 
 # Losses and norms of the updates agree to rounding.

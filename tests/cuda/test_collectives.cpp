@@ -1,64 +1,59 @@
 // Collectives on tensors of the GPU give the bits of those on the host: between GPUs (four emulated ones, one for
-// each rank) and through the host (ranks that share one).
+// each rank) and between ranks that share GPUs. Over processes: test program gpu_exchange.
 #include <gtest/gtest.h>
 
-#include <numeric>
-
-#include "dist/runtime.h"
-#include "tensor/kernels.h"
+#include "tests/cuda/collectives.h"
 
 namespace switchyard {
 namespace {
 
-Tensor random_floats(Shape shape, int rank) {
-  Tensor t = Tensor::empty(std::move(shape));
-  random_normal(random_stream(3, "collectives", 0, 0, rank), 0, 1, t);
-  return t;
-}
-
-void expect_equal(const Tensor& gpu, const Tensor& host) {
-  EXPECT_EQ(gpu.device(), Device::CUDA);
-  EXPECT_EQ(gpu.shape(), host.shape());
-  EXPECT_EQ(gpu.to_vector<float>(), host.to_vector<float>());
-}
-
-void compare_all(const char* gpus, int ranks) {
+void compare_all(const char* gpus, int ranks, const std::string& way) {
   setenv("EMULATED_GPUS", gpus, 1);
   dist::run_ranks(
       ranks,
-      [ranks](dist::Runtime& runtime) {
-        const dist::Comm& comm = runtime.world;
-        const int me = comm.rank();
-        const auto both = [&](const Tensor& host, const auto& collective) {
-          expect_equal(collective(host.to(Device::CUDA)), collective(host.clone()));
-        };
-        for (int64_t n : {0, 1, 7, 64}) {  // fewer elements than ranks, too
-          both(random_floats({n, 3}, me), [&](Tensor t) { return comm.all_reduce(t), t; });
-          both(random_floats({n, 3}, me), [&](Tensor t) { return comm.broadcast(t, 1), t; });
-          both(random_floats({n, 3}, me),
-               [&](Tensor t) { return comm.all_reduce(t, dist::Reduce::Max), t; });
-          both(random_floats({n, 3}, me), [&](const Tensor& t) { return comm.all_gather(t); });
-          both(random_floats({n * ranks, 3}, me),
-               [&](const Tensor& t) { return comm.reduce_scatter(t); });
-        }
-        std::vector<int64_t> send(ranks), receive(ranks);  // from a to b: (a + 2 b) % 3 rows
-        for (int m = 0; m < ranks; ++m) send[m] = (me + 2 * m) % 3, receive[m] = (m + 2 * me) % 3;
-        const int64_t rows = std::accumulate(send.begin(), send.end(), int64_t{0});
-        for (auto mode : {dist::ExchangeMode::Rows, dist::ExchangeMode::Padded})
-          both(random_floats({rows, 5}, me),
-               [&](const Tensor& t) { return comm.all_to_all_v(t, send, receive, mode, 2); });
+      [&](dist::Runtime& runtime) {
+        EXPECT_EQ(runtime.gpu_way, way);
+        const CollectivesOnGpu on_gpu(runtime);
+        for (int64_t n : {0, 1, 7, 64}) on_gpu.compare(n);  // fewer elements than ranks, too
+        const dist::Comm pair = runtime.world.split(runtime.world.rank() / 2, 0);
+        Tensor t = Tensor::full({3}, 1 + runtime.world.rank(), DType::F32, Device::CUDA);
+        pair.all_reduce(t);
+        const int first = runtime.world.rank() / 2 * 2 + 1;
+        EXPECT_EQ(t.to_vector<float>()[0], pair.size() == 2 ? first + first + 1 : first);
         // Only between GPUs do thread ranks carry bytes.
-        const auto& sent = comm.meter().entries[{"all_to_all", dist::Level::Node}];
-        EXPECT_EQ(sent.carried_bytes > 0, cuda::device_count() >= ranks);
+        const auto& sent = runtime.world.meter().entries[{"all_to_all", dist::Level::Node}];
+        EXPECT_EQ(sent.carried_bytes > 0, cuda::device_count() >= ranks && ranks > 1);
       },
       0, "cuda");
   unsetenv("EMULATED_GPUS");
 }
 
 TEST(CudaCollectives, EveryRankHasItsOwnGpu) {
-  for (int ranks : {2, 3, 4}) compare_all("4", ranks);
+  for (int ranks : {2, 3, 4}) compare_all("4", ranks, "NCCL, one GPU a rank");
 }
-TEST(CudaCollectives, RanksShareAGpu) { compare_all("1", 3); }
+TEST(CudaCollectives, RanksShareGpus) {
+  compare_all("1", 3, "device copies; 3 ranks on 1 GPU");
+  compare_all("2", 4, "device copies; 4 ranks on 2 GPUs");
+  compare_all("1", 1, "none, one rank");
+}
+
+// The host goes on while messages travel.
+TEST(CudaCollectives, NobodyWaits) {
+  for (const char* gpus : {"1", "2"}) {
+    setenv("EMULATED_GPUS", gpus, 1);
+    dist::run_ranks(
+        2,
+        [](dist::Runtime& runtime) {
+          Tensor t = Tensor::full({1000}, 1, DType::F32, Device::CUDA);
+          const int64_t before = cuda::waits();
+          runtime.world.all_reduce(t);
+          runtime.world.all_to_all_v(t, {500, 500}, {500, 500});
+          EXPECT_EQ(cuda::waits(), before);
+        },
+        0, "cuda");
+    unsetenv("EMULATED_GPUS");
+  }
+}
 
 }  // namespace
 }  // namespace switchyard

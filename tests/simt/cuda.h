@@ -5,5 +5,5 @@
 struct CUtensorMap {
   const uint16_t* data;
   int64_t columns, rows, groups;
-  int box_rows;
+  int64_t box_rows;  // without padding, see use_argument()
 };

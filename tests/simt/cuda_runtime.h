@@ -169,14 +169,14 @@ bool inside_allocation(const void* p, size_t bytes);  // all of them in one that
 extern std::atomic<bool> stuck;  // the GPU never gets anything done: queries say so
 
 // A kernel's pointers point to device memory, or nowhere. const T* is read, T* written; what a structure points
-// to counts as written.
+// to counts as written (one with padding may hold old pointers, and is not looked at).
 template <class T>
 void use_argument(Work& work, const T& argument) {
   if constexpr (std::is_pointer_v<T>) {
     if (argument && !on_device(argument)) die("a kernel got a pointer to host memory");
     constexpr bool reads = std::is_const_v<std::remove_pointer_t<T>>;
     if (argument) work.use_all(argument, reads ? Use::Read : Use::Write);
-  } else if constexpr (std::is_class_v<T>) {
+  } else if constexpr (std::is_class_v<T> && std::has_unique_object_representations_v<T>) {
     work.use_words(&argument, sizeof argument);
   }
 }
