@@ -173,7 +173,8 @@ TEST(Bf16Attention, FollowsF32) {
       }
       EXPECT_TRUE(same_bits(results[1][1], results[0][1].to(DType::BF16)));
       for (size_t i = 0; i < 6; ++i) {
-        if (results[0][i].defined()) EXPECT_LT(distance(results[1][i], results[0][i]), 1e-2) << i;
+        if (!results[0][i].defined()) continue;
+        EXPECT_LT(distance(results[1][i], results[0][i]), 1e-2) << i;
       }
     }
 }
