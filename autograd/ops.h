@@ -2,6 +2,7 @@
 // Integer tensors (indices, offsets, targets) are plain Tensors without gradient.
 #pragma once
 #include "autograd/var.h"
+#include "tensor/device.h"
 #include "tensor/kernels.h"
 
 namespace switchyard {
@@ -10,11 +11,6 @@ inline Tensor saved_if(bool wanted, const Var& x) { return wanted ? x.data() : T
 inline double value_of(const Tensor& t) {
   return t.to(DType::F64).to_vector<double>()[0];
 }  // t [1]
-// Copies on the host, with one wait for all of them
-inline std::vector<Tensor> on_host(std::vector<Tensor> tensors) {
-  for (Tensor& t : tensors) t = t.to(Device::CPU);
-  return tensors;
-}
 inline Tensor empty_like(const Tensor& t, Shape shape) {  // t's type and device, another shape
   return Tensor::empty(std::move(shape), t.dtype(), t.device());
 }

@@ -67,7 +67,12 @@ void send(GradSlot* to, const Tensor& g, const char* from) {
   check(g.shape() == to->shape && g.dtype() == to->dtype,
         concat("gradient from ", from, ": expected ", name_of(to->dtype), to_string(to->shape),
                ", got ", name_of(g.dtype()), to_string(g.shape())));
-  if (!to->sum.defined()) {
+  if (to->whole) {
+    Tensor& sum = to->whole->sum;
+    if (!sum.defined()) sum = Tensor::zeros(to->whole->shape, g.dtype(), g.device());
+    Tensor rows = sum.slice(to->begin, to->begin + g.dim(0));
+    add(rows, g, rows);
+  } else if (!to->sum.defined()) {
     to->sum = to->node ? g : g.clone();
   } else {
     Tensor total = to->node ? empty_like(g) : to->sum;
@@ -97,6 +102,16 @@ Var::Var(Tensor data, bool requires_grad) : Var(std::move(data), nullptr) {
 }
 Var::Var(Tensor data, std::shared_ptr<GradSlot> slot)
     : impl_(new Impl{std::move(data), std::move(slot)}) {}
+
+Var part(const Var& leaf, int64_t begin, int64_t end) {
+  if (begin == 0 && end == leaf.dim(0)) return leaf;
+  const Tensor rows = leaf.data().slice(begin, end);
+  if (!leaf.requires_grad()) return Var(rows);
+  check(!leaf.slot()->node, "part: of a leaf only");
+  return Var(rows,
+             std::shared_ptr<GradSlot>(new GradSlot{
+                 rows.shape(), rows.dtype(), rows.device(), nullptr, {}, leaf.slot(), begin}));
+}
 
 bool grad_enabled() { return grad_is_enabled; }
 GradMode::GradMode(bool enabled) : previous_(std::exchange(grad_is_enabled, enabled)) {}

@@ -15,13 +15,15 @@ struct Node;
 // One for each input, in order; an undefined Tensor = no gradient
 using Grads = std::vector<Tensor>;
 
-// Where the gradients of one tensor arrive: at a leaf, or at an output of the node that made it.
+// Where the gradients of one tensor arrive: at a leaf, at rows of one, or at an output of the node that made it.
 struct GradSlot {
   Shape shape;
   DType dtype;
   Device device;
-  Node* node = nullptr;  // null for a leaf
-  Tensor sum = {};       // of what has arrived
+  Node* node = nullptr;                  // null for a leaf
+  Tensor sum = {};                       // of what has arrived
+  std::shared_ptr<GradSlot> whole = {};  // of part(): what has arrived lies there, from row `begin`
+  int64_t begin = 0;
 };
 
 class Var {
@@ -48,6 +50,9 @@ class Var {
   };
   std::shared_ptr<Impl> impl_;
 };
+
+// Rows [begin, end) of a leaf, whose gradients are added to those of the leaf's own: no copy, no node.
+Var part(const Var& leaf, int64_t begin, int64_t end);
 
 // backward: gradient of the output -> gradients of the inputs. Capture tensors, never a Var. An undefined
 // Var among the inputs stands for an absent one.

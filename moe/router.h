@@ -68,7 +68,7 @@ inline Choices choose(const Tensor& scores, const Tensor& p, int64_t k, const st
     gather_columns(p, e, g);
   }
   row_entropy(p, entropy);
-  const std::vector<Tensor> host = on_host({column, prob, entropy});
+  const std::vector<Tensor> host = to_host({column, prob, entropy});
   const std::vector<double> entropies = host[2].to(DType::F64).to_vector<double>();
   return {host[0], host[1].to(DType::F64),
           std::accumulate(entropies.begin(), entropies.end(), 0.0)};

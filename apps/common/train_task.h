@@ -49,7 +49,7 @@ class Measurements {
     std::vector<Tensor> values;
     for (const auto* list : {&losses_, &statistics_})
       for (const Measured& m : *list) values.push_back(m.values);
-    values = on_host(values);
+    values = to_host(values);
     auto next = values.begin();
     for (const Measured& m : losses_) sums[m.name] += value_of(*next++);
     for (const Measured& m : statistics_)
