@@ -19,7 +19,7 @@ namespace {
 struct EvalConfig {
   std::string path, data, source_lang, target_lang, gen_subset = "test", results_path;
   std::string scoring = "sacrebleu,chrf,chrf++,bleu-pieces", resource_groups = "auto";
-  std::string device = "auto";
+  std::string device = "auto", precision = "fp32";
   int ranks = 0;
   bool routing_report = false;
   int64_t batch_size = 100, max_tokens = 0, max_sentences = 0;
@@ -43,6 +43,7 @@ struct EvalConfig {
       "folder for <subset>.<direction>.{src,ref,hyp} and <subset>.scores.json");
     v(ranks, "ranks", "ranks R; 0 = one for each MPI process");
     v(device, "device", kDeviceHelp, {"auto", "cpu", "cuda"});
+    v(precision, "precision,dtype", kPrecisionHelp, {"fp32", "bf16"});
     v(routing_report, "routing-report",
       "tables of rounds, expert load, parameters, FLOPs per token; <subset>.routing.json");
     v(batch_size, "batch-size", "sentences of a batch");
@@ -245,7 +246,8 @@ int main(int argc, char** argv) {
                        config.score.tokenize.starts_with("spm-"),
                    "--scoring spbleu needs --tokenize spm-NAME and --spm-model FILE");
         config.score.prepare();
-        run = open_stored_run(config.path, config.capacity_fraction, config.generate);
+        run = open_stored_run(config.path, config.capacity_fraction, config.precision,
+                              config.generate);
         if (!config.data.empty()) run.config.data.data = config.data;
         if (config.max_tokens > 0) run.config.data.max_tokens = config.max_tokens;
         if (config.ranks == 0) config.ranks = processes;

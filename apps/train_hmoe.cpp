@@ -23,8 +23,9 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
   const dist::Comm& world = runtime.world;
   const dist::ExpertLayout& layout = mesh.layout;
   const int on_node = runtime.topology.ranks_per_node;
-  // parameters, gradients, two moments
-  const int64_t rank_bytes = 4 * 4 * parameter_count(model, false);
+  // parameters, gradients, two moments, and the parameters in bf16
+  const int64_t copies = config.train.precision == "bf16" ? 2 : 0;
+  const int64_t rank_bytes = (4 * 4 + copies) * parameter_count(model, false);
   const int64_t node_bytes = rank_bytes * std::min(world.size(), on_node);
   const int64_t machine = int64_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
   user_check(node_bytes < machine,
@@ -37,7 +38,8 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
   std::cout << "layout      " << world.size() << " ranks in " << runtime.processes
             << " processes x " << runtime.threads_per_rank << " threads, " << runtime.cpus
             << " CPUs a process, " << on_node << " ranks a node\n"
-            << "device      " << device_name(runtime.device) << "\n";
+            << "device      " << device_name(runtime.device) << ", " << config.train.precision
+            << "\n";
   if (!runtime.gpu_way.empty()) std::cout << "exchange    " << runtime.gpu_way << "\n";
   if (const char* tf32 = std::getenv("NVIDIA_TF32_OVERRIDE"))
     std::cout << "note        NVIDIA_TF32_OVERRIDE=" << tf32

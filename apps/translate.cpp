@@ -8,7 +8,7 @@ using namespace switchyard;
 namespace {
 
 struct TranslateConfig {
-  std::string path, source_lang, target_lang, device = "auto";
+  std::string path, source_lang, target_lang, device = "auto", precision = "fp32";
   int64_t batch_size = 32;
   GenerateOptions generate;
 
@@ -20,6 +20,7 @@ struct TranslateConfig {
     v(target_lang, "target-lang", "language of the output");
     v(batch_size, "batch-size", "lines translated together");
     v(device, "device", kDeviceHelp, {"auto", "cpu", "cuda"});
+    v(precision, "precision,dtype", kPrecisionHelp, {"fp32", "bf16"});
     generate.visit(v);
   }
 };
@@ -71,7 +72,7 @@ int main(int argc, char** argv) {
         if (parsed.exit_code) return {.exit_code = parsed.exit_code, .text = parsed.text};
         user_check(config.batch_size >= 1,
                    concat("--batch-size is ", config.batch_size, ", expected at least 1"));
-        run = open_stored_run(config.path, 1.0, config.generate);  // no drops
+        run = open_stored_run(config.path, 1.0, config.precision, config.generate);  // no drops
         user_check(!config.source_lang.empty() && !config.target_lang.empty(),
                    "--source-lang and --target-lang say what to translate, e.g. --source-lang en "
                    "--target-lang fr");

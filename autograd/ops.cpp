@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "tensor/attention.h"
+
 namespace switchyard {
 namespace {
 
@@ -83,11 +85,12 @@ SWITCHYARD_UNARY_OPS(SWITCHYARD_UNARY_OP)
 Var dropout(const Var& x, double p, RandomStream r, const Tensor& row_ids) {
   if (p == 0) return x;
   Tensor y = empty_like(x.data());
-  dropout(x.data(), row_ids, r, p, y);
+  const Tensor ids = row_ids.defined() ? row_ids.to(y.device()) : row_ids;
+  dropout(x.data(), ids, r, p, y);
   // The same mask is drawn again: nothing to save.
-  return make_node("dropout", y, {x}, [row_ids, r, p](const Tensor& dy) -> Grads {
+  return make_node("dropout", y, {x}, [ids, r, p](const Tensor& dy) -> Grads {
     Tensor dx = empty_like(dy);
-    dropout(dy, row_ids, r, p, dx);
+    dropout(dy, ids, r, p, dx);
     return {dx};
   });
 }
@@ -143,29 +146,34 @@ Var concat_rows(const std::vector<Var>& parts) {
 
 // --- matrix products -----------------------------------------------------------------------------
 // y = x w^T + b,  dx = dy w,  dw = dy^T x,  db = sum of dy's rows
+// The type of x decides: with bf16 rows the products are in bf16 and meet rounded copies of w and b, whose
+// own type and that of their gradients stays f32.
 Var linear(const Var& x, const Var& w, const Var& b) {
   return grouped_linear(x, Tensor::of<int64_t>({0, x.dim(0)}), w, b);
 }
 
 Var grouped_linear(const Var& x, const Tensor& offsets, const Var& w, const Var& b) {
-  const Tensor for_x = saved_if(x.requires_grad(), w), for_w = saved_if(w.requires_grad(), x);
-  const Tensor bias = saved_if(b.defined(), b);
+  const DType type = x.data().dtype();
+  const Tensor weight = w.as(type), bias = b.defined() ? b.as(type) : Tensor();
+  const Tensor for_x = x.requires_grad() ? weight : Tensor();
+  const Tensor for_w = saved_if(w.requires_grad(), x);
   Tensor y = empty_like(x.data(), {x.dim(0), w.dim(-2)});
-  grouped_matmul(x.data(), offsets, w.data(), true, bias, y);
+  grouped_matmul(x.data(), offsets, weight, true, bias, y);
   return make_node(
       "linear", y, {x, w, b},
-      [for_x, for_w, bias, offsets, width = x.dim(1), w_shape = w.shape()](const Tensor& dy) {
+      [for_x, for_w, offsets, width = x.dim(1), w_shape = w.shape(), w_type = w.data().dtype(),
+       b_shape = b.defined() ? b.shape() : Shape()](const Tensor& dy) {
         Grads d(3);
         if (for_x.defined()) {
           d[0] = empty_like(dy, {dy.dim(0), width});
           grouped_matmul(dy, offsets, for_x, false, Tensor(), d[0]);
         }
         if (for_w.defined()) {
-          d[1] = empty_like(dy, w_shape);
+          d[1] = Tensor::empty(w_shape, w_type, dy.device());
           grouped_matmul_dw(dy, for_w, offsets, d[1]);
         }
-        if (bias.defined()) {
-          d[2] = empty_like(bias);
+        if (!b_shape.empty()) {
+          d[2] = Tensor::empty(b_shape, w_type, dy.device());
           grouped_sum_rows(dy, offsets, d[2]);
         }
         return d;
@@ -177,7 +185,7 @@ Var grouped_linear(const Var& x, const Tensor& offsets, const Var& w, const Var&
 // and label-smoothed cross-entropy, whose losses are summed in f64.
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
   Tensor y = empty_like(x.data());
-  Tensor mean = empty_like(y, {y.numel() / y.dim(-1)}), rstd = empty_like(mean);
+  Tensor mean = empty_like(w.data(), {y.numel() / y.dim(-1)}), rstd = empty_like(mean);
   layer_norm_forward(x.data(), w.data(), b.data(), eps, y, mean, rstd);
   return make_node("layer_norm", y, {x, w, b},
                    [x = x.data(), w = w.data(), mean, rstd](const Tensor& dy) -> Grads {
@@ -201,24 +209,26 @@ Var softmax(const Var& x) {
 // y = dropout(softmax(scale q k^T + bias, masked)) v. Only this op knows batch and time.
 Var attention(const Var& q, const Var& k, const Var& v, const Tensor& key_padding, const Var& bias,
               const AttentionSpec& spec, RandomStream r) {
-  const int64_t B = spec.batch, Tq = spec.time_q, Tk = spec.time_k, H = spec.heads;
   const Tensor added = saved_if(bias.defined(), bias);  // [H, Tq, Tk]
-  Tensor y = empty_like(q.data(), {B * Tq, v.dim(1)}), probs = empty_like(y, {B, H, Tq, Tk});
-  attention_forward(q.data(), k.data(), v.data(), key_padding, added, spec, r, y, probs);
-  return make_node("attention", y, {q, k, v, bias},
-                   [q = q.data(), k = k.data(), v = v.data(), probs, spec, r, H, Tq, Tk,
-                    bias_grad = bias.requires_grad()](const Tensor& dy) -> Grads {
-                     Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v), dbias;
-                     if (bias_grad) dbias = empty_like(q, {H, Tq, Tk});
-                     attention_backward(q, k, v, probs, spec, r, dy, dq, dk, dv, dbias);
-                     return {dq, dk, dv, dbias};
-                   });
+  Tensor y = empty_like(q.data(), {spec.batch * spec.time_q, v.dim(1)});
+  Tensor memory = attention_memory(q.data(), key_padding, added, spec);
+  attention_forward(q.data(), k.data(), v.data(), key_padding, added, spec, r, y, memory);
+  return make_node(
+      "attention", y, {q, k, v, bias},
+      [q = q.data(), k = k.data(), v = v.data(), key_padding, memory, y, spec, r,
+       bias = bias.requires_grad() ? bias.data() : Tensor()](const Tensor& dy) -> Grads {
+        Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v), dbias;
+        if (bias.defined()) dbias = empty_like(bias);
+        attention_backward(q, k, v, key_padding, memory, y, spec, r, dy, dq, dk, dv, dbias);
+        return {dq, dk, dv, dbias};
+      });
 }
 
 CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t ignore,
                            double smoothing) {
   const Tensor x = logits.data();
-  Tensor loss = empty_like(x, {x.dim(0)});
+  const DType type = compute_type(x.dtype());
+  Tensor loss = Tensor::empty({x.dim(0)}, type, x.device());
   Tensor nll = empty_like(loss), lse = empty_like(loss);
   cross_entropy_forward(x, target, ignore, smoothing, loss, nll, lse);
   Tensor loss_sum = Tensor::empty({1}, DType::F64, x.device()), nll_sum = empty_like(loss_sum);
@@ -226,7 +236,7 @@ CrossEntropy cross_entropy(const Var& logits, const Tensor& target, int64_t igno
   sum_all(nll, nll_sum);
 
   CrossEntropy result;
-  result.loss = make_node("cross_entropy", loss_sum.to(x.dtype()), {logits},
+  result.loss = make_node("cross_entropy", loss_sum.to(type), {logits},
                           [x, target, ignore, smoothing, lse](const Tensor& dy) -> Grads {
                             Tensor dx = empty_like(x);
                             const Tensor dloss = repeated(dy, lse.numel());
@@ -279,10 +289,11 @@ Var replace_rows(const Var& base, const Tensor& index, const Var& x) {
                          " is out of range or named twice"));
     kept[row] = -1;
   }
-  Tensor y = gathered(base.data(), keep);
+  const Tensor there = keep.to(base.data().device());
+  Tensor y = gathered(base.data(), there);
   scatter_add_rows(x.data(), index, y);
-  return make_node("replace_rows", y, {base, x}, [keep, index](const Tensor& dy) -> Grads {
-    return {gathered(dy, keep), gathered(dy, index)};
+  return make_node("replace_rows", y, {base, x}, [there, index](const Tensor& dy) -> Grads {
+    return {gathered(dy, there), gathered(dy, index)};
   });
 }
 
@@ -313,14 +324,15 @@ Var normalize(const Var& x, const Tensor& offsets) {
 Var combine_rows(const Var& rows, const Tensor& offsets, const Tensor& position,
                  const Var& weight) {
   Tensor y = empty_like(rows.data(), {offsets.numel() - 1, rows.dim(1)});  // [S, d]
-  combine_forward(rows.data(), offsets, position, weight.data(), y);
-  return make_node(
-      "combine_rows", y, {rows, weight},
-      [rows = rows.data(), offsets, position, weight = weight.data()](const Tensor& dy) -> Grads {
-        Tensor drows = empty_like(rows), dweight = empty_like(weight);
-        combine_backward(dy, rows, offsets, position, weight, drows, dweight);
-        return {drows, dweight};
-      });
+  const Tensor o = offsets.to(y.device()), at = position.to(y.device());
+  check_index("combine_rows", position, rows.dim(0));
+  combine_forward(rows.data(), o, at, weight.data(), y);
+  return make_node("combine_rows", y, {rows, weight},
+                   [rows = rows.data(), o, at, weight = weight.data()](const Tensor& dy) -> Grads {
+                     Tensor drows = empty_like(rows), dweight = empty_like(weight);
+                     combine_backward(dy, rows, o, at, weight, drows, dweight);
+                     return {drows, dweight};
+                   });
 }
 
 }  // namespace switchyard

@@ -60,9 +60,9 @@ std::vector<Var> attach(const std::shared_ptr<Node>& node, const std::vector<Ten
   return result;
 }
 
-// Adds gradient g, made by node `from`, to the slot. An output's sum is never added to in place: its maker
-// may have handed it to several inputs.
-void send(GradSlot* to, const Tensor& g, const char* from) {
+// Adds gradient g, made by node `from`, to the slot. A sum is added to in place at leaves only, which take g
+// itself when nobody else has it: a node may hand one gradient to several inputs.
+void send(GradSlot* to, Tensor g, const char* from) {
   if (!to || !g.defined()) return;
   check(g.shape() == to->shape && g.dtype() == to->dtype,
         concat("gradient from ", from, ": expected ", name_of(to->dtype), to_string(to->shape),
@@ -73,7 +73,7 @@ void send(GradSlot* to, const Tensor& g, const char* from) {
     Tensor rows = sum.slice(to->begin, to->begin + g.dim(0));
     add(rows, g, rows);
   } else if (!to->sum.defined()) {
-    to->sum = to->node ? g : g.clone();
+    to->sum = to->node || g.unique() ? std::move(g) : g.clone();
   } else {
     Tensor total = to->node ? empty_like(g) : to->sum;
     add(to->sum, g, total);
@@ -103,14 +103,27 @@ Var::Var(Tensor data, bool requires_grad) : Var(std::move(data), nullptr) {
 Var::Var(Tensor data, std::shared_ptr<GradSlot> slot)
     : impl_(new Impl{std::move(data), std::move(slot)}) {}
 
+Tensor Var::as(DType t) const {
+  if (data().dtype() == t) return data();
+  if (impl_->whole.defined()) return impl_->whole.as(t).slice(impl_->begin, impl_->begin + dim(0));
+  Tensor& kept = impl_->converted;
+  if (!kept.defined() || kept.dtype() != t) kept = data().to(t);
+  return kept;
+}
+
 Var part(const Var& leaf, int64_t begin, int64_t end) {
   if (begin == 0 && end == leaf.dim(0)) return leaf;
+  const std::shared_ptr<GradSlot> whole = leaf.slot();
+  check(!whole || !whole->node, "part: of a leaf only");
   const Tensor rows = leaf.data().slice(begin, end);
-  if (!leaf.requires_grad()) return Var(rows);
-  check(!leaf.slot()->node, "part: of a leaf only");
-  return Var(rows,
-             std::shared_ptr<GradSlot>(new GradSlot{
-                 rows.shape(), rows.dtype(), rows.device(), nullptr, {}, leaf.slot(), begin}));
+  Var x(rows);
+  if (whole)
+    x.impl_->slot.reset(
+        new GradSlot{rows.shape(), rows.dtype(), rows.device(), nullptr, {}, whole, begin});
+  x.impl_->whole = leaf;
+  x.impl_->begin = begin;
+  return x;
+}
 }
 
 bool grad_enabled() { return grad_is_enabled; }
@@ -155,8 +168,9 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
       for (size_t i = 0; i < again.size(); ++i)
         start(again[i], std::exchange(node->outputs[i].sum, {}));
     } else {
-      const Grads dx = run_node(*node);
-      for (size_t i = 0; i < dx.size(); ++i) send(node->inputs[i].get(), dx[i], node->name);
+      Grads dx = run_node(*node);
+      for (size_t i = 0; i < dx.size(); ++i)
+        send(node->inputs[i].get(), std::move(dx[i]), node->name);
     }
     node->inputs.clear();  // not recursive: `waiting` keeps the nodes before it
   }

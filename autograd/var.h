@@ -33,7 +33,11 @@ class Var {
   Var(Tensor data, std::shared_ptr<GradSlot> slot);       // an op's output
   bool defined() const { return impl_ != nullptr; }
   const Tensor& data() const { return impl_->data; }
-  void set_data(Tensor t) { impl_->data = std::move(t); }  // parameters only: optimizer, loading
+  // Parameters only: the optimizer and loading. Who writes into data() in place says so.
+  void set_data(Tensor t) { impl_->data = std::move(t), data_changed(); }
+  void data_changed() { impl_->converted = {}; }
+  // data() in type t; kept, so that a parameter is converted once for all its uses
+  Tensor as(DType t) const;
   // Accumulated gradient of a leaf; undefined until the first backward.
   Tensor grad() const { return requires_grad() ? impl_->slot->sum : Tensor(); }
   void set_grad(Tensor g) { impl_->slot->sum = std::move(g); }
@@ -47,11 +51,15 @@ class Var {
   struct Impl {
     Tensor data;
     std::shared_ptr<GradSlot> slot;  // null: no gradient is wanted
+    Tensor converted = {};           // of as()
+    Var whole = {};                  // of part()
+    int64_t begin = 0;
   };
   std::shared_ptr<Impl> impl_;
+  friend Var part(const Var& leaf, int64_t begin, int64_t end);
 };
 
-// Rows [begin, end) of a leaf, whose gradients are added to those of the leaf's own: no copy, no node.
+// Rows [begin, end) of a leaf, shared. Their gradients are added to the leaf's own.
 Var part(const Var& leaf, int64_t begin, int64_t end);
 
 // backward: gradient of the output -> gradients of the inputs. Capture tensors, never a Var. An undefined

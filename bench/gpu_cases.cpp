@@ -214,9 +214,9 @@ void attention_cases(Bench& b, int64_t B, int64_t T, int64_t H, int64_t D) {
     Tensor P = b.space({B, H, T, T});
     softmax_forward(b.normal({B, H, T, T}), P);
     return [=, q = b.normal({B * T, W}), k = b.normal({B * T, W}), v = b.normal({B * T, W}),
-            dy = b.normal({B * T, W}), dq = b.space({B * T, W}), dk = b.space({B * T, W}),
-            dv = b.space({B * T, W}), none = Tensor()]() mutable {
-      attention_backward(q, k, v, P, s, RandomStream(), dy, dq, dk, dv, none);
+            y = b.normal({B * T, W}), dy = b.normal({B * T, W}), dq = b.space({B * T, W}),
+            dk = b.space({B * T, W}), dv = b.space({B * T, W}), none = Tensor()]() mutable {
+      attention_backward(q, k, v, Tensor(), P, y, s, RandomStream(), dy, dq, dk, dv, none);
     };
   });
 }

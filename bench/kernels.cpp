@@ -136,7 +136,7 @@ void attention(benchmark::State& state) {
   Tensor dq = empty_like(q), dk = empty_like(q), dv = empty_like(q);
   for (auto _ : state) {
     attention_forward(q, k, v, Tensor(), Tensor(), spec, RandomStream(), y, probs);
-    attention_backward(q, k, v, probs, spec, RandomStream(), y, dq, dk, dv, none);
+    attention_backward(q, k, v, Tensor(), probs, y, spec, RandomStream(), y, dq, dk, dv, none);
   }
   report_flops(state, 12.0 * double(B * H * T * T * D));
 }

@@ -22,7 +22,8 @@ struct Trip {
   int64_t slots;                    // of a rank's experts, for Padded
   Tensor offsets;                   // i64 [experts+1]: rows of each expert
   Tensor ids;  // i64 [R]: (expert, source rank, slot) as one number; keys random numbers
-  Tensor by_expert, by_arrival;  // i64 [R]: arrival of the i-th expert-sorted row, and the inverse
+  // i64 [R], where the rows are: arrival of the i-th expert-sorted row, and the inverse. A lone rank has none.
+  Tensor by_expert, by_arrival;
 };
 
 // The rows of one layer and round on their way. Forward and backward take the same steps.
@@ -32,7 +33,7 @@ class Journey {
       : trips(std::move(trips)),
         comm_(std::move(comm)),
         mode_(mode),
-        local_(local),
+        local_(local || comm_.size() == 1),
         under_way_(this->trips.size()) {}
 
   // rows [m, M], by chunk. The chunk that is needed first goes first.
@@ -45,7 +46,8 @@ class Journey {
     }
   }
   Tensor arrive(int64_t c) {  // [R, M] sorted by local expert, then source rank, then slot
-    return gathered(finish(c), trips[c].by_expert);
+    const Tensor &rows = finish(c), &order = trips[c].by_expert;
+    return order.defined() ? gathered(rows, order) : rows;
   }
   void start_back(int64_t c, const Tensor& rows) {  // [R, M], as they arrived
     const Trip& t = trips[c];
@@ -54,7 +56,7 @@ class Journey {
       shape[0] = trips.back().end;
       home_ = empty_like(rows, shape);
     }
-    start(c, gathered(rows, t.by_arrival), t.recv, t.send,
+    start(c, t.by_arrival.defined() ? gathered(rows, t.by_arrival) : rows, t.recv, t.send,
           home_.defined() ? home_.slice(t.begin, t.end) : Tensor());
   }
   Tensor finish_all() {  // [m, M], by chunk
@@ -68,10 +70,13 @@ class Journey {
  private:
   void start(int64_t c, const Tensor& rows, const std::vector<int64_t>& send,
              const std::vector<int64_t>& recv, const Tensor& into = {}) {
-    if (local_) under_way_[c].emplace(rows);  // one chunk
-    else
+    if (!local_) {
       under_way_[c].emplace(
           comm_.all_to_all_v_start(rows, send, recv, mode_, trips[c].slots, into));
+    } else {
+      if (into.defined()) assign(rows, into);
+      under_way_[c].emplace(into.defined() ? into : rows);
+    }
   }
   Tensor finish(int64_t c) {
     const Tensor rows = under_way_[c]->finish();
@@ -81,7 +86,7 @@ class Journey {
 
   dist::Comm comm_;
   dist::ExchangeMode mode_;
-  bool local_;  // no exchange: the experts at hand serve the rows of all experts
+  bool local_;                                            // no exchange
   std::vector<std::optional<dist::Arriving>> under_way_;  // by chunk
   Tensor home_;  // where the chunks that go back come together
 };
@@ -93,7 +98,7 @@ struct Dispatched {
 
 // Trips of all chunks. counts: rows from each member for each expert held here, in this order they arrive
 inline std::vector<Trip> plan_trips(const DispatchPlan& plan, const std::vector<int64_t>& counts,
-                                    const Chunks& chunks, int64_t rank) {
+                                    const Chunks& chunks, int64_t rank, Device device) {
   std::vector<Trip> trips;
   const int64_t members = chunks.members, experts = chunks.experts;
   for (int64_t c = 0, begin = 0; c < chunks.count; ++c) {
@@ -124,8 +129,12 @@ inline std::vector<Trip> plan_trips(const DispatchPlan& plan, const std::vector<
     }
     ints(offsets)[here] = row;
     const int64_t sent = std::accumulate(send.begin(), send.end(), int64_t(0));
-    trips.push_back({first, here, begin, begin + sent, send, recv, plan.capacity * here, offsets,
-                     ids, by_expert, by_arrival});
+    trips.push_back(
+        {first, here, begin, begin + sent, send, recv, plan.capacity * here, offsets, ids, {}, {}});
+    if (members > 1) {
+      trips.back().by_expert = by_expert.to(device);
+      trips.back().by_arrival = by_arrival.to(device);
+    }
     begin += sent;
   }
   return trips;
@@ -140,8 +149,8 @@ inline Dispatched dispatch(const Var& x, const DispatchPlan& plan, const Chunks&
                            ForwardContext& ctx) {
   const std::vector<int64_t> counts =
       decide(ctx, [&] { return local ? plan.kept : comm.all_to_all_counts(plan.kept); });
-  const auto journey =
-      std::make_shared<Journey>(comm, mode, local, plan_trips(plan, counts, chunks, comm.rank()));
+  const auto journey = std::make_shared<Journey>(
+      comm, mode, local, plan_trips(plan, counts, chunks, comm.rank(), x.data().device()));
   journey->start_all(gathered(x.data(), plan.token), false);
   const Var sent = make_node(
       "dispatch", empty_like(x.data(), {0}), {x},

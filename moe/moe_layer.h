@@ -25,7 +25,7 @@ inline Var mask_rows(const Var& x, double rate, const std::string& name, const T
           kept[i] = u > rate;
         }
       });
-  return scale_rows(x, Var(keep.to(x.data().device()).to(x.data().dtype())));
+  return scale_rows(x, Var(keep.to(x.data().device()).to(compute_type(x.data().dtype()))));
 }
 
 // All ranks draw the same number: they skip the exchange together.
@@ -77,7 +77,7 @@ class MoeLayer : public Module {
              ForwardContext& ctx) const {
     Output o;
     o.plan = make_plan(routing, num_experts_, capacity);
-    o.weight = cast(combine_weights(routing, o.plan), x.data().dtype());
+    o.weight = cast(combine_weights(routing, o.plan), compute_type(x.data().dtype()));
     for (int64_t i : routing.weightless) o.plan.slot[i] = -1;
     const bool local = stays_local(options_.local_drop, ctx);
     const Chunks chunks = cut(local, x.data().device());

@@ -9,6 +9,7 @@
 
 #include "moe/routing.h"
 #include "nn/layers.h"
+#include "tensor/device.h"
 
 namespace switchyard::moe {
 
@@ -26,7 +27,7 @@ struct GateOptions {
   std::string policy = "sampling", eval_policy = "all";
   bool normalize_before_drop = false;
   bool by_priority = false;  // batch-prioritised routing: higher max p is served first
-  bool fp32 = false;         // scores in f32 even when the model computes in another type
+  bool fp32 = false;         // scores in f32 even where the stream has another type
 };
 
 // e2 i64 [S, 1]: argmax of the scores, plus Gumbel noise under policy `sampling`, without column e1 [S, 1]
@@ -146,7 +147,10 @@ class TopKGate : public Module {
         first_expert_(first_expert),
         options_(options) {}
   Routed route(const Var& x, const Tensor& token, ForwardContext& ctx) const {  // x [S, M]
-    return top_k_gate(linear(x, weight.var), first_expert_, options_, {}, token, ctx);
+    const Var scores =
+        linear(options_.fp32 ? cast(x, compute_type(x.data().dtype())) : x, weight.var);
+    return top_k_gate(cast(scores, compute_type(scores.data().dtype())), first_expert_, options_,
+                      {}, token, ctx);
   }
   void visit(ParamVisitor& v) override { v("weight", weight); }
   int64_t visible() const { return weight.var.dim(0); }

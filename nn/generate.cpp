@@ -121,8 +121,9 @@ std::vector<std::vector<Hypothesis>> generate(Transformer& model, const Tensor& 
     c.micro_batch = (ctx.micro_batch << 20) + step;  // random draws differ from step to step
     const Tensor tokens = Tensor::of(last, {int64_t(last.size()), 1});
     const Tensor logits = model.decode(tokens, encoder_out, c).data();  // [rows, V]
-    Tensor log_q = empty_like(logits);
-    log_softmax_forward(logits, log_q);
+    const Tensor x = logits.to(compute_type(logits.dtype()));
+    Tensor log_q = empty_like(x);
+    log_softmax_forward(x, log_q);
     log_q = log_q.to(Device::CPU).to(DType::F64);
     parallel_for(int64_t(active.size()), 1, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {

@@ -126,6 +126,7 @@ class Optimizer {
       Tensor value = p->var.data();
       const Tensor& grad = p->var.grad();
       adam_step(grad.defined() ? grad : zeros_like(value), spec, value, s.m, s.v);
+      p->var.data_changed();
     }
   }
 

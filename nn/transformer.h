@@ -105,7 +105,8 @@ class Transformer : public Module {
  public:
   Transformer(const ModelConfig& config, int64_t vocabulary, const FeedForwardFactory& feed_forward,
               DType dtype = DType::F32, int64_t pad = 1)
-      : config_((config.validate(), config)),
+      : stream_type(dtype),
+        config_((config.validate(), config)),
         dtype_(dtype),
         embed_(vocabulary, config.encoder_embed_dim, pad, dtype),
         positions_(config.encoder_embed_dim, pad, dtype),
@@ -144,6 +145,10 @@ class Transformer : public Module {
 
   int64_t vocabulary() const { return embed_.weight.var.dim(0); }
 
+  // Of the activations, from the embedding on: BF16 under f32 parameters is mixed precision. Softmax, norms,
+  // losses and the router compute in f32 all the same.
+  DType stream_type;
+
  private:
   // drop(sqrt(M) E[ids] + positions); also sets ctx.layout and ctx.token_ids
   Var embed(const Tensor& ids, ForwardContext& ctx) {
@@ -153,7 +158,7 @@ class Transformer : public Module {
     const Tensor positions = positions_.forward(ids, ctx.decode ? ctx.decode->position : 0,
                                                 embed_.weight.var.data().device());
     const Var x = add(scale(embed_.forward(ctx.token_ids), root), Var(positions));  // [rows, M]
-    return drop(x, config_.dropout, "dropout", ctx);
+    return drop(cast(x, stream_type), config_.dropout, "dropout", ctx);
   }
 
   Stack make_stack(bool decoder, const FeedForwardFactory& feed_forward) const {

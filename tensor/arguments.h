@@ -21,6 +21,12 @@ void check_numel(const char* kernel, int64_t n, const Tensors&... tensors) {
     if (x->numel() != n)
       throw Error(concat(kernel, ": expected ", n, " elements, got ", to_string(x->shape())));
 }
+template <class... Tensors>
+void check_dtype(const char* kernel, DType type, const Tensors&... tensors) {
+  for (const Tensor* x : {&tensors...})
+    if (x->dtype() != type)
+      throw Error(concat(kernel, ": expected ", name_of(type), ", got ", name_of(x->dtype())));
+}
 
 // --- integers: values on the GPU are not looked at ------------------------------------------------------
 // Every index names one of n rows or is `none`.
@@ -42,8 +48,8 @@ inline const int64_t* checked_offsets(const char* kernel, const Tensor& offsets,
 }
 
 // --- kernels as functions of elements and rows ----------------------------------------------------------
-// each_element(kernel, f, x...) and each_row(kernel, f, x...) (loops.h) take tensors, all f32 or all f64.
-// Only a Tensor& is written; it may be one of the others as well.
+// each_element(kernel, f, x...) and each_row(kernel, f, x...) (loops.h) take tensors, of the types that
+// kernels.h allows. Only a Tensor& is written; it may be one of the others as well.
 template <class T>
 const T* pointer(const Tensor& x) {
   return x.data<T>();
@@ -53,24 +59,29 @@ T* pointer(Tensor& x) {
   return x.data<T>();
 }
 
-// each_row passes row i of a plain tensor, element i of one(x), and the start of whole(x), of any size.
-template <class X>
+// each_row passes row i of a plain tensor, a matrix; the start of any_row(x), a matrix of another height;
+// element i of one(x); and the start of whole(x). The elements of the last two are in the compute type.
+template <class X, bool Matrix>
 struct Argument {
   X& tensor;
   int64_t step;  // elements from row to row; -1: a row's length
 };
 template <class X>
-Argument<X> one(X& x) {
+Argument<X, true> any_row(X& x) {
+  return {x, 0};
+}
+template <class X>
+Argument<X, false> one(X& x) {
   return {x, 1};
 }
 template <class X>
-Argument<X> whole(X& x) {
+Argument<X, false> whole(X& x) {
   return {x, 0};
 }
-inline Argument<const Tensor> argument(const Tensor& x) { return {x, -1}; }
-inline Argument<Tensor> argument(Tensor& x) { return {x, -1}; }
-template <class X>
-Argument<X> argument(const Argument<X>& x) {
+inline Argument<const Tensor, true> argument(const Tensor& x) { return {x, -1}; }
+inline Argument<Tensor, true> argument(Tensor& x) { return {x, -1}; }
+template <class X, bool Matrix>
+Argument<X, Matrix> argument(const Argument<X, Matrix>& x) {
   return x;
 }
 
@@ -80,11 +91,11 @@ struct RowPointer {
   T* start;
   int64_t step;
 };
-template <class T, class X>
-auto row_pointer(const char* kernel, const Argument<X>& x, int64_t n, int64_t c) {
+template <class T, class X, bool Matrix>
+auto row_pointer(const char* kernel, const Argument<X, Matrix>& x, int64_t n, int64_t c) {
   const int64_t step = x.step < 0 ? c : x.step;
   if (step) check_numel(kernel, n * step, x.tensor);
-  return RowPointer{pointer<T>(x.tensor), step};
+  return RowPointer{pointer<std::conditional_t<Matrix, T, Compute<T>>>(x.tensor), step};
 }
 
 // --- grouped products -----------------------------------------------------------------------------------
@@ -99,15 +110,18 @@ inline Tensor checked_weights(const Tensor& x, int64_t groups, const Tensor& w, 
   const int64_t n = rows_of(x);
   const Tensor by = by_group(w, groups);
   const int64_t m = by.dim(transpose_w ? 1 : 2);
+  check_dtype("grouped_matmul", x.dtype(), w, y);
   check_numel("grouped_matmul: x", n * by.dim(transpose_w ? 2 : 1), x);
   check_numel("grouped_matmul: y", n * m, y);
   if (!bias.defined()) return by;
   check_numel("grouped_matmul: bias", groups * m, bias);
-  check(bias.dtype() == y.dtype(), "grouped_matmul: bias and y differ in type");
+  check_dtype("grouped_matmul: bias", y.dtype(), bias);
   return by;
 }
 inline Tensor checked_dw(const Tensor& dy, const Tensor& x, int64_t groups, const Tensor& dw) {
   const Tensor by = by_group(dw, groups);
+  check_dtype("grouped_matmul_dw", x.dtype(), dy);
+  if (dw.dtype() != compute_type(x.dtype())) check_dtype("grouped_matmul_dw", x.dtype(), dw);
   check_numel("grouped_matmul_dw: dy", rows_of(x) * by.dim(1), dy);
   check_numel("grouped_matmul_dw: x", rows_of(x) * by.dim(2), x);
   return by;

@@ -39,3 +39,11 @@ std::unique_ptr<PeerLink> connect_peers(const std::string&, int, int) { absent()
   void name(__VA_ARGS__) { absent(); } \
   }
 #include "tensor/kernels.h"
+
+// What only a GPU has
+#include "tensor/attention.h"
+namespace switchyard::cuda {
+bool attention_is_fused(const Tensor&, const Tensor&, const Tensor&, const AttentionSpec&) {
+  absent();
+}
+}  // namespace switchyard::cuda

@@ -10,7 +10,7 @@ namespace switchyard {
 
 enum class DType { F32, F64, BF16, I32, I64, U8 };
 
-// bfloat16 as storage: the upper half of a float, rounded to nearest even. Arithmetic happens in f32.
+// bfloat16 as storage: the upper half of a float, rounded to nearest even. Arithmetic happens in f32 (Compute).
 struct BFloat16 {
   uint16_t bits;
   BFloat16() = default;
@@ -24,6 +24,14 @@ struct BFloat16 {
                                            : uint16_t((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
 };
+
+// The type in which kernels compute with elements of type T
+template <class T>
+using Compute = std::conditional_t<std::is_same_v<std::remove_const_t<T>, BFloat16>, float,
+                                   std::remove_const_t<T>>;
+template <class T>
+inline constexpr bool kRounded = !std::is_same_v<std::remove_const_t<T>, Compute<T>>;
+inline DType compute_type(DType t) { return t == DType::BF16 ? DType::F32 : t; }
 
 // f(T()) with the C++ type T of the enum
 template <class F>
@@ -66,6 +74,20 @@ void with_float(const char* kernel, DType t, const F& f) {
   ::switchyard::with_float(__func__, dtype, [&](auto element) { \
     using T = decltype(element);                                \
     __VA_ARGS__                                                 \
+  })
+
+// f(T()) with the element type of a kernel's matrices: float, double or BFloat16
+template <class F>
+void with_element(const char* kernel, DType t, const F& f) {
+  if (t == DType::F32) f(float());
+  else if (t == DType::F64) f(double());
+  else if (t == DType::BF16) f(BFloat16());
+  else throw Error(concat(kernel, ": needs f32, f64 or bf16, got ", name_of(t)));
+}
+#define ELEMENT_DISPATCH(dtype, T, ...)                           \
+  ::switchyard::with_element(__func__, dtype, [&](auto element) { \
+    using T = decltype(element);                                  \
+    __VA_ARGS__                                                   \
   })
 
 }  // namespace switchyard

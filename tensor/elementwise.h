@@ -2,6 +2,7 @@
 // the CPU loop, the CUDA kernel and the gradient. exp, log and erf are our own (vmath.h): they give the
 // same bits in a vector register and in a scalar tail, on every instruction set.
 #pragma once
+#include "tensor/dtype.h"
 #include "tensor/vmath.h"
 
 namespace switchyard {
@@ -36,6 +37,22 @@ struct Abs {  // y = |x|
 // Kernels: functions of the elements at one place, inputs by value, outputs by reference
 namespace ops {
 
+// f(x...) for elements in memory: f sees bf16 as f32, and what is not const is rounded back.
+template <class F, class... T>
+HD void on_elements(const F& f, T&... x) {
+  if constexpr (!(kRounded<T> || ...)) {
+    f(x...);
+  } else {
+    const auto store = []<class E, class V>(E& element, const V& value) {
+      if constexpr (!std::is_const_v<E>) element = static_cast<E>(value);
+    };
+    [&](auto... value) {
+      f(value...);
+      (store(x, value), ...);
+    }(static_cast<Compute<T>>(x)...);
+  }
+}
+
 template <class F>
 struct Forward {
   HD void operator()(auto x, auto& y) const { y = F::f(x); }
@@ -47,7 +64,7 @@ struct Backward {
 template <class T>
 struct Fill {
   T value;
-  HD void operator()(T& y) const { y = value; }
+  HD void operator()(auto& y) const { y = value; }
 };
 struct Convert {  // bf16 converts through f32
   template <class From, class To>

@@ -38,8 +38,8 @@ struct ScatterAddColumns {  // y[i, column[i, j]] += x[i, j]
 };
 
 struct RowEntropy {  // y = -sum p log p
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t, int64_t c, const T* p, T* y) const {
+  template <class Row, class X, class T>
+  ROW void operator()(const Row& row, int64_t, int64_t c, const X* p, T* y) const {
     const T sum = row.sum(
         c, [](T p) { return p > 0 ? -p * vmath::log(p) : T(0); }, p);
     if (row.first()) *y = sum;

@@ -1,8 +1,13 @@
 // The catalogue of kernels: each is declared once and exists as twins cpu::name and cuda::name.
 // Conventions: inputs first, outputs (allocated by the caller) last. An undefined Tensor stands for an
-// absent optional argument. Float tensors are all f32 or all f64 in one call. Zero rows are legal
-// everywhere. "+=" marks kernels that add to their output. Every output element is computed by one
-// thread in a fixed order, so results do not depend on the number of threads.
+// absent optional argument. Zero rows are legal everywhere. "+=" marks kernels that add to their output.
+// Every output element is computed by one thread in a fixed order, so results do not depend on the number of
+// threads.
+// Types: float tensors are all f32 or all f64 in one call. Where activations meet, matrices may be bf16. Numbers
+// that belong to a row, a column or a choice are f32 then: w and b of norms, mean, rstd, s, weight, loss, nll,
+// lse, the gradients of these, the y of row_dot and grouped_sum_rows; so is the bias of attention. The bias of
+// a product is of its y's type, dw is bf16 or f32. bf16 is storage: arithmetic is f32, each result is rounded
+// once. random_*, squared_norm_blocks and adam_step take no bf16.
 // Letters: n rows, c columns, V vocabulary, B batch, T time, H heads, D head width, G groups (experts).
 #pragma once
 #include "tensor/elementwise.h"
@@ -121,13 +126,15 @@ struct AttentionSpec {
 };
 // key_padding u8 [B, Tk] (1 = ignore) or undefined; bias [H, Tq, Tk] or undefined.
 // probs [B, H, Tq, Tk]: softmax before dropout, saved for the gradient. A row that sees no key gives 0.
+// In bf16 the squares are f32 until they meet v, q or k: probs, probs after dropout and dS are rounded.
+// attention_memory() (attention.h) makes probs, or what a fused kernel saves in their place.
 KERNEL(attention_forward, const Tensor& q, const Tensor& k, const Tensor& v,
        const Tensor& key_padding, const Tensor& bias, const AttentionSpec& spec, RandomStream r,
        Tensor& y, Tensor& probs)
 // dbias is undefined when the bias needs no gradient
-KERNEL(attention_backward, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& probs,
-       const AttentionSpec& spec, RandomStream r, const Tensor& dy, Tensor& dq, Tensor& dk,
-       Tensor& dv, Tensor& dbias)
+KERNEL(attention_backward, const Tensor& q, const Tensor& k, const Tensor& v,
+       const Tensor& key_padding, const Tensor& probs, const Tensor& y, const AttentionSpec& spec,
+       RandomStream r, const Tensor& dy, Tensor& dq, Tensor& dk, Tensor& dv, Tensor& dbias)
 
 // --- loss and optimizer --------------------------------------------------------------------------------------
 // Per row of logits [n, V] with target != ignore (else 0):

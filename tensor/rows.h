@@ -6,11 +6,13 @@
 //   find(n, x, value)   the lowest j with x[j] == value; n if there is none
 //   owns(n, j)          does the calling thread write element j of n?
 //   first()             is it the one that writes the row's scalars?
-// An element has the same thread in map and sum, so that a sum may read what map wrote. All threads of a
+// X is the type of a matrix' elements, T the type in which they are computed with (dtype.h): the functions f
+// see T, and map rounds. An element has the same thread in map and sum, so that a sum may read what map wrote. All threads of a
 // row see the same results.
 #pragma once
 #include <limits>
 
+#include "tensor/dtype.h"
 #include "tensor/vmath.h"
 
 #ifdef __CUDACC__
@@ -23,28 +25,37 @@ namespace switchyard::rows {
 
 // --- softmax --------------------------------------------------------------------------------------------
 // y = softmax(x); a row of -inf gives zeros
-template <class Row, class T>
-ROW void softmax(const Row& row, int64_t n, const T* x, T* y) {
+template <class Row, class X>
+ROW void softmax(const Row& row, int64_t n, const X* x, X* y) {
+  using T = Compute<X>;
   const T top = row.max(n, x);
   if (top == -std::numeric_limits<T>::infinity()) return row.map(n, y, [] { return T(0); });
-  row.map(
-      n, y, [=](T x) { return vmath::exp(x - top); }, x);
-  const T inverse = T(1) / row.sum(
-                               n, [](T y) { return y; }, y);
-  row.map(
-      n, y, [=](T y) { return y * inverse; }, y);
+  const auto power = [=](T x) { return vmath::exp(x - top); };
+  if constexpr (!kRounded<X>) {
+    row.map(n, y, power, x);
+    const T inverse = T(1) / row.sum(
+                                 n, [](T y) { return y; }, y);
+    row.map(
+        n, y, [=](T y) { return y * inverse; }, y);
+  } else {  // y cannot hold the powers: they are computed twice
+    const T inverse = T(1) / row.sum(n, power, x);
+    row.map(
+        n, y, [=](T x) { return power(x) * inverse; }, x);
+  }
 }
 // dx = y * (dy - sum(dy * y))
-template <class Row, class T>
-ROW void softmax_backward(const Row& row, int64_t n, const T* y, const T* dy, T* dx) {
+template <class Row, class Y, class X>
+ROW void softmax_backward(const Row& row, int64_t n, const Y* y, const X* dy, X* dx) {
+  using T = Compute<X>;
   const T dot = row.sum(
       n, [](T y, T dy) { return dy * y; }, y, dy);
   row.map(
       n, dx, [=](T y, T dy) { return y * (dy - dot); }, y, dy);
 }
 // log sum_j e^x_j
-template <class Row, class T>
-ROW T log_sum_exp(const Row& row, int64_t n, const T* x) {
+template <class Row, class X>
+ROW Compute<X> log_sum_exp(const Row& row, int64_t n, const X* x) {
+  using T = Compute<X>;
   const T top = row.max(n, x);
   return top + vmath::log(row.sum(
                    n, [=](T x) { return vmath::exp(x - top); }, x));
@@ -52,20 +63,21 @@ ROW T log_sum_exp(const Row& row, int64_t n, const T* x) {
 
 // Kernels: functions of (row, index of the row, columns, pointers...)
 struct Softmax {
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t, int64_t c, const T* x, T* y) const {
+  template <class Row, class X>
+  ROW void operator()(const Row& row, int64_t, int64_t c, const X* x, X* y) const {
     softmax(row, c, x, y);
   }
 };
 struct SoftmaxBackward {
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t, int64_t c, const T* y, const T* dy, T* dx) const {
+  template <class Row, class X>
+  ROW void operator()(const Row& row, int64_t, int64_t c, const X* y, const X* dy, X* dx) const {
     softmax_backward(row, c, y, dy, dx);
   }
 };
 struct LogSoftmax {
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t, int64_t c, const T* x, T* y) const {
+  template <class Row, class X>
+  ROW void operator()(const Row& row, int64_t, int64_t c, const X* x, X* y) const {
+    using T = Compute<X>;
     const T lse = log_sum_exp(row, c, x);
     row.map(
         c, y, [=](T x) { return x - lse; }, x);
@@ -75,8 +87,8 @@ struct LogSoftmax {
 // --- layer norm -------------------------------------------------------------------------------------------
 struct LayerNorm {
   double eps;
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t, int64_t c, const T* x, const T* w, const T* b, T* y,
+  template <class Row, class X, class T>
+  ROW void operator()(const Row& row, int64_t, int64_t c, const X* x, const T* w, const T* b, X* y,
                       T* mean, T* rstd) const {
     const T m = row.sum(
                     c, [](T x) { return x; }, x) /
@@ -92,9 +104,9 @@ struct LayerNorm {
 };
 // dx = (g - mean(g) - n * mean(g * n)) * rstd,  g = dy * w,  n = (x - mean) * rstd
 struct LayerNormBackward {
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t, int64_t c, const T* x, const T* w, const T* mean,
-                      const T* rstd, const T* dy, T* dx) const {
+  template <class Row, class X, class T>
+  ROW void operator()(const Row& row, int64_t, int64_t c, const X* x, const T* w, const T* mean,
+                      const T* rstd, const X* dy, X* dx) const {
     const T m = *mean, r = *rstd;
     const auto gn = [=](T x, T w, T dy) { return dy * w * ((x - m) * r); };
     const T mean_g = row.sum(
@@ -112,14 +124,14 @@ struct CrossEntropy {
   const int64_t* target;
   int64_t ignore;
   double smoothing;
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t i, int64_t c, const T* x, T* loss, T* nll,
+  template <class Row, class X, class T>
+  ROW void operator()(const Row& row, int64_t i, int64_t c, const X* x, T* loss, T* nll,
                       T* lse) const {
     const int64_t t = target[i];
     T log_sum = 0, own = 0, smoothed = 0;
     if (t != ignore) {
       log_sum = log_sum_exp(row, c, x);
-      own = smoothed = log_sum - x[t];
+      own = smoothed = log_sum - T(x[t]);
       if (smoothing != 0) {
         const T mean = row.sum(
                            c, [](T x) { return x; }, x) /
@@ -135,24 +147,24 @@ struct CrossEntropyBackward {
   const int64_t* target;
   int64_t ignore;
   double smoothing;
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t i, int64_t c, const T* x, const T* lse,
-                      const T* dloss, T* dx) const {
+  template <class Row, class X, class T>
+  ROW void operator()(const Row& row, int64_t i, int64_t c, const X* x, const T* lse,
+                      const T* dloss, X* dx) const {
     const int64_t t = target[i];
     if (t == ignore) return row.map(c, dx, [] { return T(0); });
     const T shift = *lse, g = *dloss, uniform = T(smoothing / double(c)), peak = T(1 - smoothing);
     const bool here = row.owns(c, t);
     // before the map: dx may be x
-    const T at_target = here ? (vmath::exp(x[t] - shift) - peak - uniform) * g : T(0);
+    const T at_target = here ? (vmath::exp(T(x[t]) - shift) - peak - uniform) * g : T(0);
     row.map(
         c, dx, [=](T x) { return (vmath::exp(x - shift) - uniform) * g; }, x);
-    if (here) dx[t] = at_target;
+    if (here) dx[t] = X(at_target);
   }
 };
 
 struct ScaleRow {  // y = s x
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t, int64_t c, const T* x, const T* s, T* y) const {
+  template <class Row, class X, class T>
+  ROW void operator()(const Row& row, int64_t, int64_t c, const X* x, const T* s, X* y) const {
     row.map(
         c, y, [factor = *s](T x) { return factor * x; }, x);
   }
@@ -160,8 +172,8 @@ struct ScaleRow {  // y = s x
 
 // --- sums of a row ----------------------------------------------------------------------------------------
 struct RowDot {
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t, int64_t c, const T* a, const T* b, T* y) const {
+  template <class Row, class X, class T>
+  ROW void operator()(const Row& row, int64_t, int64_t c, const X* a, const X* b, T* y) const {
     const T dot = row.sum(
         c, [](T a, T b) { return a * b; }, a, b);
     if (row.first()) *y = dot;
@@ -174,11 +186,11 @@ template <class F>
 struct BlockSum {
   int64_t n;
   double* sums;
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t b, int64_t c, const T* x) const {
+  template <class Row, class X>
+  ROW void operator()(const Row& row, int64_t b, int64_t c, const X* x) const {
     const int64_t size = n - b * c < c ? n - b * c : c;
     const double sum = row.sum(
-        size, [](T x) { return F()(double(x)); }, x);
+        size, [](Compute<X> x) { return F()(double(x)); }, x);
     if (row.first()) sums[b] = sum;
   }
 };
@@ -191,16 +203,16 @@ struct Square {
 
 struct Argmax {  // the lowest index wins a tie; 0 where all elements are NaN
   int64_t* top;
-  template <class Row, class T>
-  ROW void operator()(const Row& row, int64_t i, int64_t c, const T* x) const {
+  template <class Row, class X>
+  ROW void operator()(const Row& row, int64_t i, int64_t c, const X* x) const {
     const int64_t j = row.find(c, x, row.max(c, x));
     if (row.first()) top[i] = j < c ? j : 0;
   }
 };
 
 // One choice of a token: dx = w dy,  dw = dot(dy, x)
-template <class Row, class T>
-ROW void combine_backward(const Row& row, int64_t c, T w, const T* dy, const T* x, T* dx, T* dw) {
+template <class Row, class X, class T>
+ROW void combine_backward(const Row& row, int64_t c, T w, const X* dy, const X* x, X* dx, T* dw) {
   const T dot = row.sum(
       c, [](T dy, T x) { return dy * x; }, dy, x);
   row.map(

@@ -37,6 +37,7 @@ class Tensor {
   }
 
   bool defined() const { return storage_ != nullptr; }
+  bool unique() const { return storage_.use_count() == 1; }  // no other Tensor has the storage
   const Shape& shape() const { return shape_; }
   int64_t dim(int i) const { return shape_[i < 0 ? shape_.size() + i : i]; }  // -1 = last
   int rank() const { return int(shape_.size()); }

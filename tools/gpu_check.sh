@@ -3,7 +3,7 @@
 #   --stages LIST   of build,parity,moe,train,sanitizer,bench,model (default: all, in this order)
 #   --bin DIR       programs made elsewhere (tools/gpu_pack.sh) in place of a build here
 #   --build DIR     build folder (default build-gpu)
-#   --only PART     parity and bench: only tests and kernels whose name has PART
+#   --only PART     parity, bench, model: only tests, kernels and models whose name has PART
 #   --log FILE      full output (default gpu_check.log)
 #   --dry           without a GPU: the emulated GPU and the CPU take its place, sizes are tiny
 # A short table comes last. exit code: 1 when a stage failed. Failing results stop bench and model.
@@ -34,12 +34,12 @@ say() { echo "$*" | tee -a "$log"; }
 [[ -z $bin ]] || bin=$(realpath "$bin")
 # The programs. The dry run takes those of the emulated GPU.
 if [[ -n $bin ]]; then
-  tests=$bin/test_gpu bench=$bin/bench_gpu train=$bin/train_hmoe
+  tests=$bin/test_gpu bench=$bin/bench_gpu models=$bin/bench_models train=$bin/train_hmoe
   LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PATH=$PATH:$bin
   # one process, without the helper program that Open MPI would start
   [[ ! -d $bin/openmpi ]] || export OPAL_PREFIX=$bin/openmpi OMPI_MCA_ess_singleton_isolated=1
 else
-  tests=$build/tests/test_gpu bench=$build/bench_gpu train=apps/train_hmoe
+  tests=$build/tests/test_gpu bench=$build/bench_gpu models=$build/bench_models train=apps/train_hmoe
   [[ -z $dry ]] || tests=$build/tests/test_cuda train=$build/tests/train_hmoe_emulated
 fi
 LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64
@@ -65,15 +65,15 @@ stage_build() {
     detail="no nvidia-smi"
   fi
   if [[ -z $bin ]]; then
-    local targets=(test_gpu bench_gpu train_hmoe)
-    [[ -z $dry ]] || targets=(test_cuda bench_gpu train_hmoe_emulated)
+    local targets=(test_gpu bench_gpu bench_models train_hmoe)
+    [[ -z $dry ]] || targets=(test_cuda bench_gpu bench_models train_hmoe_emulated)
     logged 120 cmake -S . -B "$build" || { detail="cmake: $(last_line)"; return 1; }
     grep -q '^-- CUDA: none' "$work/out" && [[ -z $dry ]] && { detail="cmake found no CUDA compiler"; return 1; }
     grep -q '^-- CUDA: none' "$work/out" && targets=("${targets[@]/bench_gpu}")
     logged 900 cmake --build "$build" -j "$(nproc)" --target ${targets[@]} || { detail="build: $(last_line)"; return 1; }
   fi
   local program missing
-  for program in "$tests" "$bench" "$train"; do
+  for program in "$tests" "$bench" "$models" "$train"; do
     [[ -x $program ]] || { [[ -n $dry && $program == "$bench" ]] && continue; detail="$program is missing"; return 1; }
     missing=$(ldd "$program" 2> /dev/null | awk '/not found/ {printf " %s", $1}')
     [[ -z $missing ]] || { detail="$program: libraries not found:$missing"; return 1; }
@@ -116,23 +116,25 @@ stage_moe() {
   gtests "$test_limit" "$whole"
 }
 
-# Losses of the first updates on the GPU against those on the CPU
+# Losses of the first updates on the GPU, in both precisions, against those on the CPU
 stage_train() {
-  local updates=20 device config=(--preset tiny --log-interval 1 --validate-interval-updates 0 --save-interval-updates 0 --overwrite)
+  local updates=20 run device precision limit off config=(--preset tiny --log-interval 1 --validate-interval-updates 0 --save-interval-updates 0 --overwrite)
   [[ -z $dry ]] || updates=2
-  for device in cpu cuda; do
-    logged 180 "$train" --device "$device" "${config[@]}" --max-update "$updates" --save-dir "$work/$device" ||
-      { detail="--device $device: $(last_line)"; return 1; }
-    cat "$work/$device/log.jsonl" >> "$log"
+  detail="largest relative difference of $updates losses:"
+  for run in "cpu fp32 0" "cuda fp32 1e-4" "cuda bf16 0.02"; do
+    read -r device precision limit <<< "$run"
+    logged 180 "$train" --device "$device" --precision "$precision" "${config[@]}" --max-update "$updates" --save-dir "$work/$device.$precision" ||
+      { detail="--device $device --precision $precision: $(last_line)"; return 1; }
+    cat "$work/$device.$precision/log.jsonl" >> "$log"
+    [[ $device != cpu ]] || continue
+    off=$(jq -n --slurpfile a "$work/cpu.fp32/log.jsonl" --slurpfile b "$work/$device.$precision/log.jsonl" '
+      def losses: map(select(.kind == "train") | .loss);
+      ($a | losses) as $x | ($b | losses) as $y |
+      if ($x | length) == 0 or ($x | length) != ($y | length) then 1
+      else [range($x | length) as $i | ($x[$i] - $y[$i]) / $x[$i] | fabs] | max end') || { detail="jq failed"; return 1; }
+    detail+=" $precision $off (limit $limit)"
+    jq -en "$off <= $limit" > /dev/null || return 1
   done
-  local off
-  off=$(jq -n --slurpfile a "$work/cpu/log.jsonl" --slurpfile b "$work/cuda/log.jsonl" '
-    def losses: map(select(.kind == "train") | .loss);
-    ($a | losses) as $x | ($b | losses) as $y |
-    if ($x | length) == 0 or ($x | length) != ($y | length) then 1
-    else [range($x | length) as $i | ($x[$i] - $y[$i]) / $x[$i] | fabs] | max end') || { detail="jq failed"; return 1; }
-  detail="largest relative difference of $updates losses $off (limit 1e-4)"
-  jq -en "$off <= 1e-4" > /dev/null
 }
 
 stage_sanitizer() {
@@ -166,11 +168,11 @@ stage_bench() {
 }
 
 stage_model() {
-  local preset presets=(demo m4) updates=30 options=(--device cuda)
-  [[ -z $dry ]] || { presets=(tiny); updates=3; options=(--device cpu); }
+  local preset presets=(demo m4) updates=30 options=(--device cuda) dry_option=()
+  [[ -z $dry ]] || { presets=(tiny); updates=3; options=(--device cpu); dry_option=(--dry); }
   detail=
   for preset in "${presets[@]}"; do
-    logged 120 "$train" "${options[@]}" --preset "$preset" --max-update "$updates" --log-interval $((updates / 3)) \
+    logged 120 "$train" "${options[@]}" --precision bf16 --preset "$preset" --max-update "$updates" --log-interval $((updates / 3)) \
       --validate-interval-updates 0 --save-interval-updates 0 --overwrite --save-dir "$work/model" ||
       { detail+="$preset: $(last_line)"; return 1; }
     cat "$work/model/log.jsonl" >> "$log"
@@ -179,6 +181,14 @@ stage_model() {
       "\(.tokens_per_second | round) tokens/s, \(.tokens_per_second * .flops_per_token * 3 / 1e9 | round / 1000) TFLOP/s, \(.peak_mib | round) MiB"' \
       "$work/model/log.jsonl"); "
   done
+  logged 180 "$models" "${options[@]}" "${dry_option[@]}" --only "$only" || { detail+="bench_models: $(last_line)"; return 1; }
+  cat "$work/out"
+  if python3 -c 'import torch' 2> /dev/null; then # what a user would take instead
+    logged 240 python3 bench/pytorch_models.py "${dry_option[@]}" --only "$only" || detail+="PyTorch: $(last_line)"
+    cat "$work/out"
+  else
+    say "no PyTorch here: nothing to compare with"
+  fi
 }
 
 # --- run ----------------------------------------------------------------------------------------------------------

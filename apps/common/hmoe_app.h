@@ -113,6 +113,7 @@ inline std::unique_ptr<Transformer> make_hmoe_model(const HmoeAppConfig& config,
                                                 positions, mesh);
       });
   move_to(*model, device);
+  if (config.train.precision == "bf16") model->stream_type = DType::BF16;
   return model;
 }
 
@@ -126,13 +127,14 @@ struct StoredRun {
 // path: a step folder, or a run (its best checkpoint, else its last). Verifies all files; UserError.
 // For translation with `generate`, whose longest output it sets, and capacity for that share of the rows.
 inline StoredRun open_stored_run(const std::string& path, double capacity_fraction,
-                                 GenerateOptions& generate) {
+                                 const std::string& precision, GenerateOptions& generate) {
   generate.validate();
   user_check(!path.empty(), "--path must name a checkpoint: a run folder or a step folder");
   StoredRun run{.folder = find_checkpoint("", path).folder, .config = {}, .tokenizer = {}};
   const Hdf5File model = open_checkpoint(run.folder, false);
   from_toml(option_list(run.config), model.read_bytes("/config"), run.folder + "/model.h5");
   run.config.hmoe.moe_eval_capacity_token_fraction = capacity_fraction;
+  run.config.train.precision = precision;
   generate.max_positions = run.config.data.max_target_positions;
   run.tokenizer = std::make_shared<const Tokenizer>(model.read_bytes("/tokenizer"),
                                                     model.read_strings("/vocabulary"));

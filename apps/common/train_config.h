@@ -9,6 +9,8 @@ namespace switchyard {
 
 constexpr const char* kDeviceHelp =
     "where tensors live and kernels run; auto = a GPU where there is one";
+constexpr const char* kPrecisionHelp =
+    "fp32; or bf16: activations and matrix products in bf16, parameters, optimizer, sums in fp32";
 
 struct TrainConfig {
   int ranks = 0, ranks_per_node = 0;
@@ -32,7 +34,7 @@ struct TrainConfig {
     v(seed, "seed", "seed of initial values, data order and every random draw");
     v(max_update, "max-update", "stop after this many updates");
     v(update_freq, "update-freq", "micro-batches of a rank summed into one update");
-    v(precision, "precision,dtype", "arithmetic of training", {"fp32"});
+    v(precision, "precision,dtype", kPrecisionHelp, {"fp32", "bf16"});
     v(ddp_backend, "ddp-backend", "how replicated parameters are kept", {"no_shard"});
     v(reduction, "reduction", "sums over ranks: tree = same bits at every process count", {"tree"});
     v(dry_run, "dry-run", "print layout, parameters, memory and the first batch, then stop");

@@ -4,6 +4,7 @@
 #include "autograd/ops.h"
 #include "nn/checkpoint.h"
 #include "nn/context.h"
+#include "tensor/device.h"
 
 namespace switchyard {
 

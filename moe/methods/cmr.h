@@ -33,7 +33,8 @@ class ConditionalRouting : public Module {
 
   // h, moe_out [S, M]; token i64 [S]: position in the micro-batch, which keys random numbers
   Var mix(const Var& h, const Var& moe_out, const Tensor& token, ForwardContext& ctx) const {
-    Var g = sigmoid(gate_.forward(h));  // [S, 1]
+    const Var score = gate_.forward(h);  // [S, 1]
+    Var g = sigmoid(cast(score, compute_type(score.data().dtype())));
     if (ctx.training && config_.cmr_gate_drop > 0) {
       const Tensor given = injected("cmr_gate_keep", g.data().dtype(), ctx);
       g = given.defined()

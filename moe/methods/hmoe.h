@@ -55,7 +55,8 @@ class HmoeBlock : public SubBlock {
     std::vector<int64_t> state(N, 0);  // the next gate, L = done
     if (config_.use_moe_pad_mask && ctx.layout.padding.defined())
       for (int64_t t = 0; t < N; ++t) state[t] = ctx.layout.padding.data<uint8_t>()[t] ? L : 0;
-    Var stream = x, loss(zeros_like(x.data(), {1}));
+    const DType type = compute_type(x.data().dtype());
+    Var stream = x, loss(Tensor::zeros({1}, type, x.data().device()));
     int64_t executed = 0, all_rows = 0;
     for (int64_t gate = 0; gate < L; ++gate) {
       const std::vector<int64_t> waiting = census(state, ctx);
@@ -91,7 +92,7 @@ class HmoeBlock : public SubBlock {
         state[current[i]] = 1 + stratum_of_[chosen(expert[offsets[i]])];
       stream = settle(stream, add(skip, o.out), token, state);
       const Var aux = balance_loss(routed, S);
-      loss = add(loss, cast(aux, x.data().dtype()));
+      loss = add(loss, cast(aux, type));
       count_round(ctx, routed, o.plan, gate, L);
       count_groups(ctx, token, opening);
       if (observer) observer({gate, capacity, S, token, input, routed, o, aux, state});

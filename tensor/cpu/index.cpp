@@ -1,8 +1,26 @@
-// Lookup, gather, scatter and the combination of expert rows. Index -1 stands for "no row".
+// Lookup, gather, scatter, sums of groups, and the combination of expert rows. Index -1 stands for "no row".
 // Scatters add in the order of i: each thread owns a range of columns and walks all rows.
 #include "tensor/cpu/loops.h"
 
 namespace switchyard::cpu {
+namespace {
+
+// y[at[i]] += x[i], y in the compute type
+void add_rows(const char* kernel, const Tensor& x, const int64_t* at, const Tensor& y) {
+  with_element(kernel, x.dtype(), [&]<class X>(X) {
+    column_ranges(rows_of(x), columns_of(y),
+                  [=, n = rows_of(x), c = columns_of(y), x = x.data<X>(), y = y.data<Compute<X>>()](
+                      int64_t begin, int64_t end) {
+                    for (int64_t i = 0; i < n; ++i)
+                      if (at[i] >= 0)
+                        vector_loop(begin, end, [from = x + i * c, to = y + at[i] * c](int64_t j) {
+                          to[j] += from[j];
+                        });
+                  });
+  });
+}
+
+}  // namespace
 
 void gather_rows(const Tensor& x, const Tensor& index, Tensor& y) {
   check_numel("gather_rows", rows_of(y), index);
@@ -13,21 +31,27 @@ void gather_rows(const Tensor& x, const Tensor& index, Tensor& y) {
     if (at[i] >= 0) std::copy_n(x + at[i] * c, c, y);
     else std::fill_n(y, c, T());
   };
-  each_row("gather_rows", gather, y, whole(x));
+  each_row("gather_rows", gather, y, any_row(x));
 }
 
 void scatter_add_rows(const Tensor& x, const Tensor& index, Tensor& y) {
-  const int64_t n = index.numel(), c = columns_of(y), *at = index.data<int64_t>();
-  check_numel("scatter_add_rows", n * c, x);
+  check_numel("scatter_add_rows", index.numel() * columns_of(y), x);
   check_index("scatter_add_rows", index, rows_of(y));
-  FLOAT_DISPATCH(x.dtype(), T, {
-    column_ranges(n, c, [=, x = x.data<T>(), y = y.data<T>()](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < n; ++i)
-        if (at[i] >= 0)
-          vector_loop(begin, end,
-                      [from = x + i * c, to = y + at[i] * c](int64_t j) { to[j] += from[j]; });
-    });
-  });
+  check_dtype("scatter_add_rows", x.dtype(), y);
+  const Tensor sums = y.to(compute_type(y.dtype()));  // y itself, or a copy, rounded in the end
+  add_rows("scatter_add_rows", x.reshape({index.numel(), columns_of(y)}), index.data<int64_t>(),
+           sums);
+  if (sums.dtype() != y.dtype()) convert(sums, y);
+}
+
+void grouped_sum_rows(const Tensor& x, const Tensor& offsets, Tensor& y) {
+  const int64_t n = rows_of(x), *o = checked_offsets("grouped_sum_rows", offsets, n);
+  check_numel("grouped_sum_rows", (offsets.numel() - 1) * columns_of(x), y);
+  const Tensor group = Tensor::empty({n}, DType::I64);  // of each row
+  for (int64_t g = 0; g + 1 < offsets.numel(); ++g)
+    std::fill(group.data<int64_t>() + o[g], group.data<int64_t>() + o[g + 1], g);
+  fill(0.0, y);
+  add_rows("grouped_sum_rows", x, group.data<int64_t>(), y);
 }
 
 void combine_forward(const Tensor& rows, const Tensor& offsets, const Tensor& position,
@@ -37,15 +61,21 @@ void combine_forward(const Tensor& rows, const Tensor& offsets, const Tensor& po
   check_numel("combine", position.numel(), weight);
   check_numel("combine", rows_of(rows) * columns_of(y), rows);
   check_index("combine", position, rows_of(rows));
-  const auto combine = [=](const Row&, int64_t s, int64_t c, auto* y, auto* rows, auto* weight) {
-    std::fill_n(y, c, 0);
-    for (int64_t i = o[s]; i < o[s + 1]; ++i)
-      if (at[i] >= 0)
-        vector_loop(0, c, [=, row = rows + at[i] * c, w = weight[i]](int64_t j) {
-          y[j] = std::fma(w, row[j], y[j]);
-        });
+  const auto combine = [=]<class X, class T>(const Row&, int64_t s, int64_t c, X* y, const X* rows,
+                                             const T* weight) {
+    constexpr int64_t kBlock = 256;  // columns that are summed before y is written
+    for (int64_t j0 = 0; j0 < c; j0 += kBlock) {
+      const int64_t m = std::min(kBlock, c - j0);
+      alignas(64) T sums[kBlock] = {};
+      for (int64_t i = o[s]; i < o[s + 1]; ++i)
+        if (at[i] >= 0)
+          vector_loop(0, m, [&sums, row = rows + at[i] * c + j0, w = weight[i]](int64_t j) {
+            sums[j] = std::fma(w, T(row[j]), sums[j]);
+          });
+      vector_loop(0, m, [&sums, to = y + j0](int64_t j) { to[j] = X(sums[j]); });
+    }
   };
-  each_row("combine", combine, y, whole(rows), whole(weight));
+  each_row("combine", combine, y, any_row(rows), whole(weight));
 }
 
 // Every row is the choice of at most one token, so tokens may write their rows in parallel.
@@ -64,7 +94,7 @@ void combine_backward(const Tensor& dy, const Tensor& rows, const Tensor& offset
       if (at[i] >= 0)
         rows::combine_backward(row, c, weight[i], dy, x + at[i] * c, dx + at[i] * c, dweight + i);
   };
-  each_row("combine", backward, dy, whole(rows), whole(weight), whole(drows), whole(dweight));
+  each_row("combine", backward, dy, any_row(rows), whole(weight), any_row(drows), whole(dweight));
 }
 
 }  // namespace switchyard::cpu

@@ -30,7 +30,7 @@ inline void vector_loop(int64_t begin, int64_t end, const F& f) {
 // f(p[i]...) for n elements on all threads
 template <class F, class... P>
 void element_loop(int64_t n, const F& f, P*... p) {
-  const auto at = [=](int64_t i) INLINE { f(p[i]...); };
+  const auto at = [=](int64_t i) INLINE { ops::on_elements(f, p[i]...); };
   parallel_for(n, kGrain, [&](int64_t begin, int64_t end) { vector_loop(begin, end, at); });
 }
 // f(i) for every row on all threads
@@ -52,8 +52,8 @@ void column_ranges(int64_t rows, int64_t columns, const F& f) {
 template <class F, class X, class... Y>
 void each_element(const char* kernel, const F& f, X& x, Y&... y) {
   check_numel(kernel, x.numel(), y...);
-  with_float(kernel, x.dtype(),
-             [&]<class T>(T) { element_loop(x.numel(), f, pointer<T>(x), pointer<T>(y)...); });
+  with_element(kernel, x.dtype(),
+               [&]<class T>(T) { element_loop(x.numel(), f, pointer<T>(x), pointer<T>(y)...); });
 }
 // Integer arguments are where the kernels are (cuda/context.h).
 inline const Tensor& on_device(const Tensor& t) { return t; }
@@ -80,33 +80,39 @@ inline auto row_sum(int64_t n, const F& f) {
     for (int l = 0; l < width; ++l) lane[l] += lane[l + width];
   return lane[0];
 }
-template <class T>
-inline T row_max(const T* x, int64_t n) {  // -inf for an empty row
+template <class X>
+inline Compute<X> row_max(const X* x, int64_t n) {  // -inf for an empty row
+  using T = Compute<X>;
   alignas(64) T lane[kLanes];
   std::fill(lane, lane + kLanes, -std::numeric_limits<T>::infinity());
   const int64_t whole = n / kLanes * kLanes;
   for (int64_t j = 0; j < whole; j += kLanes)
-    for (int l = 0; l < kLanes; ++l) lane[l] = x[j + l] > lane[l] ? x[j + l] : lane[l];
-  for (int64_t j = whole; j < n; ++j) lane[j - whole] = std::max(lane[j - whole], x[j]);
+    for (int l = 0; l < kLanes; ++l) {
+      const T own = x[j + l];
+      lane[l] = own > lane[l] ? own : lane[l];
+    }
+  for (int64_t j = whole; j < n; ++j) lane[j - whole] = std::max(lane[j - whole], T(x[j]));
   return *std::max_element(lane, lane + kLanes);
 }
 
 // --- rows -------------------------------------------------------------------------------------------------
 struct Row {  // of rows.h: the work of one thread
-  template <class T, class F, class... X>
-  HD void map(int64_t n, T* y, const F& f, const X*... x) const {
-    vector_loop(0, n, [=](int64_t j) INLINE { y[j] = f(x[j]...); });
+  template <class Y, class F, class... X>
+  HD void map(int64_t n, Y* y, const F& f, const X*... x) const {
+    vector_loop(0, n, [=](int64_t j) INLINE {
+      y[j] = static_cast<Y>(f(static_cast<Compute<X>>(x[j])...));
+    });
   }
   template <class F, class... X>
   HD auto sum(int64_t n, const F& f, const X*... x) const {
-    return row_sum(n, [=](int64_t j) INLINE { return f(x[j]...); });
+    return row_sum(n, [=](int64_t j) INLINE { return f(static_cast<Compute<X>>(x[j])...); });
   }
-  template <class T>
-  HD T max(int64_t n, const T* x) const {
+  template <class X>
+  HD Compute<X> max(int64_t n, const X* x) const {
     return row_max(x, n);
   }
-  template <class T>
-  HD int64_t find(int64_t n, const T* x, T value) const {
+  template <class X>
+  HD int64_t find(int64_t n, const X* x, Compute<X> value) const {
     return std::find(x, x + n, value) - x;
   }
   static constexpr bool owns(int64_t, int64_t) { return true; }
@@ -117,7 +123,7 @@ template <class F, class X, class... Y>
 void each_row(const char* kernel, const F& f, X&& x, Y&&... y) {
   const Tensor& first = argument(x).tensor;
   const int64_t n = rows_of(first), c = columns_of(first);
-  with_float(kernel, first.dtype(), [&]<class T>(T) {
+  with_element(kernel, first.dtype(), [&]<class T>(T) {
     [&](auto... p) {
       row_loop(n, c, [=](int64_t i) { f(Row(), i, c, (p.start + i * p.step)...); });
     }(row_pointer<T>(kernel, argument(x), n, c), row_pointer<T>(kernel, argument(y), n, c)...);
@@ -127,8 +133,8 @@ template <class T>
 inline void softmax_row(const T* x, T* y, int64_t n) {
   rows::softmax(Row(), n, x, y);
 }
-template <class T>
-inline void softmax_row_backward(const T* y, const T* dy, T* dx, int64_t n) {
+template <class Y, class T>
+inline void softmax_row_backward(const Y* y, const T* dy, T* dx, int64_t n) {
   rows::softmax_backward(Row(), n, y, dy, dx);
 }
 
@@ -151,7 +157,8 @@ inline void draw_loop(RandomStream r, uint64_t first, int64_t begin, int64_t end
 // For draw_loop: f(bits, elements...)
 template <class F, class... P>
 auto drawn(const F& f, P*... p) {
-  return [=](int64_t i, uint32_t bits) INLINE { f(bits, p[i]...); };
+  return [=](int64_t i, uint32_t bits)
+             INLINE { ops::on_elements([&](auto&... x) INLINE { f(bits, x...); }, p[i]...); };
 }
 template <class T>
 auto drop(const T* x, T* y, double p) {

@@ -81,6 +81,12 @@ void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, boo
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul", offsets, n);
   const int64_t groups = offsets.numel() - 1;
   const Tensor weight = checked_weights(x, groups, w, transpose_w, bias, y);
+  if (x.dtype() == DType::BF16) {  // f32 products of copies, rounded in the end
+    Tensor sums = Tensor::empty(y.shape());
+    grouped_matmul(x.to(DType::F32), offsets, w.to(DType::F32), transpose_w, bias.to(DType::F32),
+                   sums);
+    return convert(sums, y);
+  }
   FLOAT_DISPATCH(x.dtype(), T, {
     std::vector<Product<T>> products;
     for (int64_t g = 0; g < groups; ++g) {
@@ -96,6 +102,11 @@ void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, boo
 void grouped_matmul_dw(const Tensor& dy, const Tensor& x, const Tensor& offsets, Tensor& dw) {
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul_dw", offsets, n);
   const Tensor out = checked_dw(dy, x, offsets.numel() - 1, dw);
+  if (x.dtype() == DType::BF16) {
+    Tensor sums = Tensor::empty(dw.shape());
+    grouped_matmul_dw(dy.to(DType::F32), x.to(DType::F32), offsets, sums);
+    return convert(sums, dw);
+  }
   FLOAT_DISPATCH(x.dtype(), T, {
     std::vector<Product<T>> products;
     for (int64_t g = 0; g < out.dim(0); ++g)
@@ -103,15 +114,6 @@ void grouped_matmul_dw(const Tensor& dy, const Tensor& x, const Tensor& offsets,
                           matrix<T>(x.slice(o[g], o[g + 1])), matrix<T>(out.slice(g, g + 1))});
     multiply_all(products);
   });
-}
-
-void grouped_sum_rows(const Tensor& x, const Tensor& offsets, Tensor& y) {
-  const int64_t n = rows_of(x), *o = checked_offsets("grouped_sum_rows", offsets, n);
-  const Tensor group = Tensor::empty({n}, DType::I64);  // of each row
-  for (int64_t g = 0; g + 1 < offsets.numel(); ++g)
-    std::fill(group.data<int64_t>() + o[g], group.data<int64_t>() + o[g + 1], g);
-  fill(0.0, y);
-  scatter_add_rows(x, group, y);
 }
 
 }  // namespace switchyard::cpu

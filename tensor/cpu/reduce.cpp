@@ -22,7 +22,7 @@ void block_sums(int64_t n, const T* x, double* sums) {
 void sum_all(const Tensor& x, Tensor& y) {
   check_numel("sum_all", 1, y);
   std::vector<double> sums(rows::sum_blocks(x.numel()));
-  FLOAT_DISPATCH(x.dtype(), T, block_sums<rows::Itself>(x.numel(), x.data<T>(), sums.data()););
+  ELEMENT_DISPATCH(x.dtype(), T, block_sums<rows::Itself>(x.numel(), x.data<T>(), sums.data()););
   *y.data<double>() = std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 

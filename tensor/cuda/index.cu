@@ -14,29 +14,34 @@ struct Gather {
   }
 };
 
-// y[target[q]] += sum
-template <class V>
+// y[target[q]] += sum, a pack of type T
+template <class T, class P>
 struct AddRows {
-  V* y;
+  P* y;
   const int64_t* target;
   int64_t c;
-  __device__ V start(int64_t q, int64_t j) const { return y[target[q] * c + j]; }
-  __device__ void finish(int64_t q, int64_t j, const V& sum) const { y[target[q] * c + j] = sum; }
+  __device__ auto start(int64_t q, int64_t j) const {
+    return y[target[q] * c + j].template as<T>();
+  }
+  template <class V>
+  __device__ void finish(int64_t q, int64_t j, const V& sum) const {
+    y[target[q] * c + j] = sum.template as<typename P::Element>();
+  }
 };
 
 struct Combine {
   const int64_t *offsets, *position;
   int64_t c;
-  template <class T, int W>
-  __device__ void operator()(int64_t s, int64_t j, const Pack<T, W>* rows, const T* weight,
-                             Pack<T, W>* y) const {
+  template <class X, int W, class T>
+  __device__ void operator()(int64_t s, int64_t j, const Pack<X, W>* rows, const T* weight,
+                             Pack<X, W>* y) const {
     Pack<T, W> sum = {};
     for (int64_t i = offsets[s]; i < offsets[s + 1]; ++i) {
       if (position[i] < 0) continue;
-      const Pack<T, W> row = rows[position[i] * c + j];
+      const Pack<T, W> row = rows[position[i] * c + j].template as<T>();
       for (int l = 0; l < W; ++l) sum.at[l] = std::fma(weight[i], row.at[l], sum.at[l]);
     }
-    y[s * c + j] = sum;
+    y[s * c + j] = sum.template as<X>();
   }
 };
 
@@ -53,8 +58,8 @@ struct FindOwners {
 };
 struct CombineBackward {
   const int64_t *token, *choice;
-  template <class Row, class T>
-  __device__ void operator()(const Row& row, int64_t p, int64_t c, const T* x, T* dx, const T* dy,
+  template <class Row, class X, class T>
+  __device__ void operator()(const Row& row, int64_t p, int64_t c, const X* x, X* dx, const X* dy,
                              const T* weight, T* dweight) const {
     const int64_t i = choice[p];
     if (i < 0) return row.map(c, dx, [] { return T(0); });
@@ -70,10 +75,11 @@ void gather_rows(const Tensor& x, const Tensor& index, Tensor& y) {
   check_numel("gather_rows", rows_of(x) * c, x);
   check_index("gather_rows", index, rows_of(x));
   const Tensor at = on_device(index);
-  FLOAT_DISPATCH(x.dtype(), T, {
-    with_packs<T>(c, {x, y}, [&]<class P>(P) {
-      each_cell(rows_of(y), c / P::width, Gather{at.data<int64_t>(), c / P::width},
-                packs<const P>(x), packs<P>(y));
+  ELEMENT_DISPATCH(x.dtype(), T, {
+    with_packs(c, {x, y}, [&]<int W>(Width<W>) {
+      using P = Pack<T, W>;
+      each_cell(rows_of(y), c / W, Gather{at.data<int64_t>(), c / W}, packs<const P>(x),
+                packs<P>(y));
     });
   });
 }
@@ -96,11 +102,13 @@ void scatter_add_rows(const Tensor& x, const Tensor& index, Tensor& y) {
     if (at[i] >= 0) order[next[at[i]]++] = i;
   const Tensor sorted = Tensor::of(order).to(Device::CUDA),
                to = Tensor::of(target).to(Device::CUDA);
-  FLOAT_DISPATCH(x.dtype(), T, {
-    with_packs<T>(c, {x, y}, [&]<class P>(P) {
-      sum_segments<P>(offsets, c / P::width,
-                      RowsOf<P>{packs<const P>(x), c / P::width, sorted.data<int64_t>()},
-                      AddRows<P>{packs<P>(y), to.data<int64_t>(), c / P::width});
+  ELEMENT_DISPATCH(x.dtype(), X, {
+    with_packs(c, {x, y}, [&]<int W>(Width<W>) {
+      using T = Compute<X>;
+      using P = Pack<X, W>;
+      sum_segments<Pack<T, W>>(offsets, c / W,
+                               RowsOf<P>{packs<const P>(x), c / W, sorted.data<int64_t>()},
+                               AddRows<T, P>{packs<P>(y), to.data<int64_t>(), c / W});
     });
   });
 }
@@ -113,10 +121,11 @@ void combine_forward(const Tensor& rows, const Tensor& offsets, const Tensor& po
   check_numel("combine", rows_of(rows) * c, rows);
   check_index("combine", position, rows_of(rows));
   const Tensor o = on_device(offsets), at = on_device(position);
-  FLOAT_DISPATCH(y.dtype(), T, {
-    with_packs<T>(c, {rows, y}, [&]<class P>(P) {
-      each_cell(n, c / P::width, Combine{o.data<int64_t>(), at.data<int64_t>(), c / P::width},
-                packs<const P>(rows), pointer<T>(weight), packs<P>(y));
+  ELEMENT_DISPATCH(y.dtype(), T, {
+    with_packs(c, {rows, y}, [&]<int W>(Width<W>) {
+      using P = Pack<T, W>;
+      each_cell(n, c / W, Combine{o.data<int64_t>(), at.data<int64_t>(), c / W},
+                packs<const P>(rows), pointer<Compute<T>>(weight), packs<P>(y));
     });
   });
 }
@@ -134,9 +143,9 @@ void combine_backward(const Tensor& dy, const Tensor& rows, const Tensor& offset
   const Tensor token = Tensor::full({n}, -1, DType::I64, Device::CUDA), choice = token.clone();
   const FindOwners owners{o.data<int64_t>(), at.data<int64_t>(), token.data<int64_t>(),
                           choice.data<int64_t>()};
-  FLOAT_DISPATCH(dy.dtype(), T, each_cell(rows_of(dy), 1, owners, dweight.data<T>()););
+  ELEMENT_DISPATCH(dy.dtype(), T, each_cell(rows_of(dy), 1, owners, dweight.data<Compute<T>>()););
   each_row("combine", CombineBackward{token.data<int64_t>(), choice.data<int64_t>()}, rows, drows,
-           whole(dy), whole(weight), whole(dweight));
+           any_row(dy), whole(weight), whole(dweight));
 }
 
 }  // namespace switchyard::cuda

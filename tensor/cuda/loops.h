@@ -11,10 +11,17 @@ namespace switchyard::cuda {
 // --- packs ------------------------------------------------------------------------------------------------
 template <class T, int W = 4>
 struct alignas(W * sizeof(T) < 16 ? W * sizeof(T) : 16) Pack {
-  static constexpr int width = W;
+  using Element = T;
   T at[W];
-  __device__ void operator+=(const Pack& x) {
-    for (int l = 0; l < W; ++l) at[l] += x.at[l];
+  template <class X>
+  __device__ void operator+=(const Pack<X, W>& x) {
+    for (int l = 0; l < W; ++l) at[l] += static_cast<T>(x.at[l]);
+  }
+  template <class Y>
+  __device__ Pack<Y, W> as() const {
+    Pack<Y, W> y;
+    for (int l = 0; l < W; ++l) y.at[l] = static_cast<Y>(at[l]);
+    return y;
   }
 };
 template <class T>
@@ -31,11 +38,13 @@ template <class T, class P>
 __device__ void store(T* p, int64_t k, const P& x) {
   if constexpr (!std::is_const_v<T>) reinterpret_cast<P*>(p)[k] = x;
 }
-// f(l, elements 4k + l of all arguments...). The compiler drops the loads of what f only writes.
+// f(l, elements 4k + l of all arguments...), as on_elements calls it. The compiler drops the loads of what f
+// only writes.
 template <class F, class... P>
 __device__ void with_pack(int64_t k, const F& f, P*... p) {
   [&](auto... x) {
-    for (int l = 0; l < 4; ++l) f(l, x.at[l]...);
+    for (int l = 0; l < 4; ++l)
+      ops::on_elements([&](auto&... element) { f(l, element...); }, x.at[l]...);
     (store(p, k, x), ...);
   }(load(p, k)...);
 }
@@ -48,7 +57,7 @@ __global__ void __launch_bounds__(256, 2) element_kernel(int64_t n, int64_t pack
   for (int64_t k = first; k < packs; k += step)
     with_pack(
         k, [&](int, auto&... x) { f(x...); }, p...);
-  for (int64_t i = 4 * packs + first; i < n; i += step) f(p[i]...);
+  for (int64_t i = 4 * packs + first; i < n; i += step) ops::on_elements(f, p[i]...);
 }
 
 // f(elements...) for n elements; P is const for inputs
@@ -65,8 +74,8 @@ void element_loop(int64_t n, const F& f, P*... p) {
 template <class F, class X, class... Y>
 void each_element(const char* kernel, const F& f, X& x, Y&... y) {
   check_numel(kernel, x.numel(), y...);
-  with_float(kernel, x.dtype(),
-             [&]<class T>(T) { element_loop(x.numel(), f, pointer<T>(x), pointer<T>(y)...); });
+  with_element(kernel, x.dtype(),
+               [&]<class T>(T) { element_loop(x.numel(), f, pointer<T>(x), pointer<T>(y)...); });
 }
 
 // --- cells: f(i, j, pointers...) for i < n, j < c, on one thread each; neighbours differ in j -----------------
@@ -88,17 +97,21 @@ void each_cell(int64_t n, int64_t c, const F& f, P*... p) {
   void (*const kernel)(int64_t, int64_t, F, P * ...) = cell_kernel;
   launch(kernel, grid, block, 0, n, c, f, p...);
 }
-// f(Pack<T, 4>()) if the rows of c columns of all tensors consist of packs, else f(Pack<T, 1>())
-template <class T, class F>
+template <int W>
+using Width = std::integral_constant<int, W>;
+// f(Width<4>()) if the rows of c columns of all tensors consist of packs, else f(Width<1>())
+template <class F>
 void with_packs(int64_t c, std::initializer_list<Tensor> x, const F& f) {
   bool whole = c % 4 == 0;
-  for (const Tensor& t : x) whole &= holds_packs(t.data<T>());
-  if (whole) f(Pack<T, 4>());
-  else f(Pack<T, 1>());
+  for (const Tensor& t : x)
+    whole &=
+        reinterpret_cast<uintptr_t>(t.raw()) % std::min<int64_t>(4 * size_of(t.dtype()), 16) == 0;
+  if (whole) f(Width<4>());
+  else f(Width<1>());
 }
 template <class P>
 P* packs(const Tensor& x) {
-  return reinterpret_cast<P*>(x.raw());
+  return reinterpret_cast<P*>(x.data<typename P::Element>());
 }
 
 // --- rows -------------------------------------------------------------------------------------------------
@@ -142,15 +155,16 @@ template <class Team, bool Packs>
 struct Row {
   static __device__ int64_t width(int64_t n) { return Packs || n % 4 == 0 ? 4 : 1; }
 
-  template <class T, class F, class... X>
-  __device__ void map(int64_t n, T* y, const F& f, const X*... x) const {
+  template <class Y, class F, class... X>
+  __device__ void map(int64_t n, Y* y, const F& f, const X*... x) const {
     const int64_t v = width(n);
     for (int64_t k = Team::rank(); k < n / v; k += Team::size())
       if constexpr (Packs)
         with_pack(
-            k, [&](int, T& y, auto... x) { y = f(x...); }, y, x...);
+            k, [&](int, auto& y, auto... x) { y = f(x...); }, y, x...);
       else
-        for (int64_t j = k * v; j < k * v + v; ++j) y[j] = f(x[j]...);
+        for (int64_t j = k * v; j < k * v + v; ++j)
+          y[j] = static_cast<Y>(f(static_cast<Compute<X>>(x[j])...));
   }
   // f over the elements of this thread, in order, then over the threads
   template <class T, class G, class F, class... X>
@@ -162,23 +176,25 @@ struct Row {
         with_pack(
             k, [&](int, auto... x) { total = g(total, f(x...)); }, x...);
       else
-        for (int64_t j = k * v; j < k * v + v; ++j) total = g(total, f(x[j]...));
+        for (int64_t j = k * v; j < k * v + v; ++j)
+          total = g(total, f(static_cast<Compute<X>>(x[j])...));
     return Team::reduce(total, g);
   }
   template <class F, class... X>
   __device__ auto sum(int64_t n, const F& f, const X*... x) const {
-    using T = decltype(f(*x...));
+    using T = decltype(f(static_cast<Compute<X>>(*x)...));
     return fold(
         n, T(0), [](T a, T b) { return a + b; }, f, x...);
   }
-  template <class T>
-  __device__ T max(int64_t n, const T* x) const {
+  template <class X>
+  __device__ Compute<X> max(int64_t n, const X* x) const {
+    using T = Compute<X>;
     return fold(
         n, -std::numeric_limits<T>::infinity(), [](T a, T b) { return b > a ? b : a; },
         [](T x) { return x; }, x);
   }
-  template <class T>
-  __device__ int64_t find(int64_t n, const T* x, T value) const {
+  template <class X>
+  __device__ int64_t find(int64_t n, const X* x, Compute<X> value) const {
     int64_t least = n;
     for (int64_t j = Team::rank(); j < least; j += Team::size())
       if (x[j] == value) least = j;
@@ -220,7 +236,7 @@ template <class F, class X, class... Y>
 void each_row(const char* kernel, const F& f, X&& x, Y&&... y) {
   const Tensor& first = argument(x).tensor;
   const int64_t n = rows_of(first), c = columns_of(first);
-  with_float(kernel, first.dtype(), [&]<class T>(T) {
+  with_element(kernel, first.dtype(), [&]<class T>(T) {
     [&](auto... p) {
       const bool packs = c % 4 == 0 && ((p.step == 1 || holds_packs(p.start)) && ...);
       row_loop(n, c, packs, f, p...);

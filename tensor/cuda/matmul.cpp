@@ -18,13 +18,12 @@ Matrix matrix(const Tensor& x) {
 
 void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, bool transpose_w,
                     const Tensor& bias, Tensor& y) {
-  if (x.dtype() == DType::BF16 && offsets.numel() > 2 &&
-      grouped_widths_fit(columns_of(x), columns_of(y)))
-    return grouped_mma(x, offsets, by_group(w, offsets.numel() - 1), transpose_w, bias, y);
+  const int64_t groups = offsets.numel() - 1;
+  const Tensor weight = checked_weights(x, groups, w, transpose_w, bias, y);
+  if (x.dtype() == DType::BF16 && groups > 1 && grouped_widths_fit(columns_of(x), columns_of(y)))
+    return grouped_mma(x, offsets, weight, transpose_w, bias, y);
   const Tensor host = offsets.to(Device::CPU);
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul", host, n);
-  const int64_t groups = host.numel() - 1;
-  const Tensor weight = checked_weights(x, groups, w, transpose_w, bias, y);
   const int64_t m = columns_of(y);
   std::vector<Product> products;
   for (int64_t g = 0; g < groups; ++g) {
@@ -38,14 +37,12 @@ void grouped_matmul(const Tensor& x, const Tensor& offsets, const Tensor& w, boo
 
 // A group without rows has nothing to sum: its dw is 0.
 void grouped_matmul_dw(const Tensor& dy, const Tensor& x, const Tensor& offsets, Tensor& dw) {
+  Tensor out = checked_dw(dy, x, offsets.numel() - 1, dw);
   if (x.dtype() == DType::BF16 && offsets.numel() > 2 &&
-      grouped_widths_fit(columns_of(x), columns_of(dy))) {
-    Tensor out = by_group(dw, offsets.numel() - 1);
+      grouped_widths_fit(columns_of(x), columns_of(dy)))
     return grouped_mma_dw(dy, x, offsets, out);
-  }
   const Tensor host = offsets.to(Device::CPU);
   const int64_t n = rows_of(x), *o = checked_offsets("grouped_matmul_dw", host, n);
-  const Tensor out = checked_dw(dy, x, host.numel() - 1, dw);
   std::vector<Product> products;
   for (int64_t g = 0; g < out.dim(0); ++g)
     products.push_back({matrix(dy.slice(o[g], o[g + 1])).transposed(),

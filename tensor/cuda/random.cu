@@ -28,7 +28,8 @@ struct Draw {
       return with_pack(
           begin / 4, [&](int l, auto&... x) { f(bits[l], x...); }, p...);
     for (int l = 0; l < 4; ++l)
-      if (begin + l >= row && begin + l < end) f(bits[l], p[begin + l]...);
+      if (begin + l >= row && begin + l < end)
+        ops::on_elements([&](auto&... x) { f(bits[l], x...); }, p[begin + l]...);
   }
 };
 

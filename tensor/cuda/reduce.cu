@@ -19,8 +19,8 @@ void sum_all(const Tensor& x, Tensor& y) {
   check_numel("sum_all", 1, y);
   const int64_t blocks = rows::sum_blocks(x.numel());
   const Tensor sums = Tensor::empty({blocks}, DType::F64, Device::CUDA);
-  FLOAT_DISPATCH(x.dtype(), T,
-                 block_sums<rows::Itself>(x.numel(), x.data<T>(), sums.data<double>()););
+  ELEMENT_DISPATCH(x.dtype(), T,
+                   block_sums<rows::Itself>(x.numel(), x.data<T>(), sums.data<double>()););
   row_loop(1, blocks, false, rows::BlockSum<rows::Itself>{blocks, y.data<double>()},
            RowPointer<const double>{sums.data<double>(), 0});
 }
@@ -30,11 +30,12 @@ void grouped_sum_rows(const Tensor& x, const Tensor& offsets, Tensor& y) {
   const Tensor host = offsets.to(Device::CPU);
   const int64_t* o = checked_offsets("grouped_sum_rows", host, rows_of(x));
   check_numel("grouped_sum_rows", groups * c, y);
-  FLOAT_DISPATCH(x.dtype(), T, {
-    with_packs<T>(c, {x, y}, [&]<class P>(P) {
-      sum_segments<P>(std::vector<int64_t>(o, o + groups + 1), c / P::width,
-                      RowsOf<P>{packs<const P>(x), c / P::width},
-                      WriteRows<P>{packs<P>(y), c / P::width});
+  ELEMENT_DISPATCH(x.dtype(), T, {
+    with_packs(c, {x, y}, [&]<int W>(Width<W>) {
+      using P = Pack<T, W>;
+      using V = Pack<Compute<T>, W>;
+      sum_segments<V>(std::vector<int64_t>(o, o + groups + 1), c / W,
+                      RowsOf<P>{packs<const P>(x), c / W}, WriteRows<V>{packs<V>(y), c / W});
     });
   });
 }

@@ -32,12 +32,13 @@ struct SumRows {
   }
 };
 
-// Term i is row order[i] of x, or row i. V: Pack, or any type with +=
-template <class V>
+// Term i is row order[i] of x, or row i. P: Pack, or any type that can be added to a sum
+template <class P>
 struct RowsOf {
-  const V* x;
+  const P* x;
   int64_t c;
   const int64_t* order = nullptr;
+  template <class V>
   __device__ void operator()(int64_t i, int64_t j, V& sum) const {
     sum += x[(order ? order[i] : i) * c + j];
   }
@@ -73,8 +74,9 @@ void sum_segments(const std::vector<int64_t>& offsets, int64_t c, const Term& te
   if (longest <= kPiece) return sum(offsets, offsets.back(), out);
   const Tensor partial =
       Tensor::empty({pieces_of.back() * c * int64_t(sizeof(V))}, DType::U8, Device::CUDA);
-  sum(pieces, kPiece, WriteRows<V>{packs<V>(partial), c});
-  sum_segments<V>(pieces_of, c, RowsOf<V>{packs<V>(partial), c}, out);
+  V* const rows = reinterpret_cast<V*>(partial.raw());
+  sum(pieces, kPiece, WriteRows<V>{rows, c});
+  sum_segments<V>(pieces_of, c, RowsOf<V>{rows, c}, out);
 }
 
 }  // namespace switchyard::cuda

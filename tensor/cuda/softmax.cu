@@ -4,9 +4,10 @@ namespace switchyard::cuda {
 namespace {
 
 // Row i adds to dw = sum of dy * (x - mean) * rstd and to db = sum of dy.
-template <class T>
+template <class X, class T = Compute<X>>
 struct NormGradient {
-  const T *x, *mean, *rstd, *dy;
+  const X *x, *dy;
+  const T *mean, *rstd;
   int64_t c;
   __device__ void operator()(int64_t i, int64_t j, Pack<T, 2>& sum) const {
     const T g = dy[i * c + j];
@@ -26,8 +27,9 @@ struct WriteNormGradient {
 void norm_weight_gradients(const Tensor& x, const Tensor& mean, const Tensor& rstd,
                            const Tensor& dy, Tensor& dw, Tensor& db) {
   const int64_t n = rows_of(x), c = columns_of(x);
-  FLOAT_DISPATCH(x.dtype(), T, {
-    const NormGradient<T> term{x.data<T>(), mean.data<T>(), rstd.data<T>(), dy.data<T>(), c};
+  ELEMENT_DISPATCH(x.dtype(), X, {
+    using T = Compute<X>;
+    const NormGradient<X> term{x.data<X>(), dy.data<X>(), mean.data<T>(), rstd.data<T>(), c};
     sum_segments<Pack<T, 2>>({0, n}, c, term, WriteNormGradient<T>{dw.data<T>(), db.data<T>()});
   });
 }

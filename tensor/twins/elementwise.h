@@ -27,7 +27,10 @@ void axpy(double alpha, const Tensor& x, Tensor& y) {
   each_element("axpy", ops::Axpy{alpha}, x, y);
 }
 void adam_step(const Tensor& g, const AdamSpec& spec, Tensor& p, Tensor& m, Tensor& v) {
-  each_element("adam_step", ops::Adam(spec), g, p, m, v);
+  check_numel("adam_step", g.numel(), p, m, v);
+  FLOAT_DISPATCH(g.dtype(), T,
+                 element_loop(g.numel(), ops::Adam(spec), pointer<T>(g), pointer<T>(p),
+                              pointer<T>(m), pointer<T>(v)););
 }
 
 // The functor gives both kernels: y = f(x), dx = dy * df(x, y).

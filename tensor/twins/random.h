@@ -23,6 +23,6 @@ void random_gumbel(RandomStream r, const Tensor& row_ids, Tensor& y) {
 
 void dropout(const Tensor& x, const Tensor& row_ids, RandomStream r, double p, Tensor& y) {
   check_numel("dropout", x.numel(), y);
-  FLOAT_DISPATCH(x.dtype(), T,
-                 draw(r, 0, row_ids, y, draws::Dropout(p), pointer<T>(x), pointer<T>(y)););
+  ELEMENT_DISPATCH(x.dtype(), T,
+                   draw(r, 0, row_ids, y, draws::Dropout(p), pointer<T>(x), pointer<T>(y)););
 }

@@ -62,8 +62,8 @@ void compare(const Given& given) {
   Tensor y0 = Tensor::empty(q.shape()), P = Tensor::empty({B, s.heads, s.time_q, s.time_k});
   Tensor dq0 = empty_like(y0), dk0 = Tensor::empty(k.shape()), dv0 = empty_like(dk0), none;
   cpu::attention_forward(f32(q), f32(k), f32(v), padding, Tensor(), s, RandomStream(), y0, P);
-  cpu::attention_backward(f32(q), f32(k), f32(v), P, s, RandomStream(), f32(dy), dq0, dk0, dv0,
-                          none);
+  cpu::attention_backward(f32(q), f32(k), f32(v), padding, P, y0, s, RandomStream(), f32(dy), dq0,
+                          dk0, dv0, none);
 
   const auto there = [](const Tensor& x) { return x.to(Device::CUDA); };
   std::vector<std::vector<BFloat16>> first;

@@ -1,5 +1,6 @@
 // Whole training runs on the GPU against the CPU, on thread ranks: same data, same draws, same choices, so the
 // losses agree to rounding.
+#include "tensor/device.h"
 #include "tests/apps/train_small.h"
 
 namespace switchyard {
@@ -36,6 +37,47 @@ TEST_F(CudaTrainingOpen, ConditionalRouting) {
   c.hmoe.hmoe_layer = 0;
   c.model.checkpoint_activations = true;
   expect_same_on_gpu(c, 2);
+}
+
+// Of an update: one for each gate and micro-batch, one for the losses, one for the gradient norm.
+TEST_F(CudaTrainingOpen, WaitsOfAnUpdate) {
+  for (const std::string type : {"base", "eom-cmr"})
+    for (const bool checkpointed : {false, true}) {
+      SCOPED_TRACE(concat(type, checkpointed ? ", checkpointed" : ""));
+      HmoeAppConfig c = small_config(4, 1);
+      c.model.checkpoint_activations = checkpointed;
+      c.model.dropout = c.model.attention_dropout = 0.1;
+      c.hmoe.moe_type = type;
+      c.hmoe.hmoe_layer = 0;  // one round
+      c.hmoe.gate.policy = "sampling";
+      c.train.update_freq = 2;
+      c.train.no_save = true;
+      c.train.save_dir = testing::TempDir() + concat("switchyard_waits_", getpid());
+      std::filesystem::create_directories(c.train.save_dir);
+      int64_t gates = 0;
+      for (int i = 0; i < c.model.encoder_layers; ++i) gates += c.hmoe.has_experts(false, i);
+      for (int i = 0; i < c.model.decoder_layers; ++i) gates += c.hmoe.has_experts(true, i);
+      ASSERT_GT(gates, 0);
+      dist::run_ranks(
+          1,
+          [&](dist::Runtime& runtime) {
+            const auto source = open_source(c.data, 1);
+            const dist::Mesh mesh = make_hmoe_mesh(c, runtime.world);
+            const auto model = make_hmoe_model(c, source->vocabulary_size(), mesh, runtime.device);
+            initialize(*model, 1);
+            TranslationTask task(source, c.data, *model, criterion_options(c), runtime.world, 1);
+            Trainer trainer{c.train, c.optim, task, runtime, mesh, ""};
+            trainer.load("");
+            trainer.log = std::make_unique<TrainLog>(runtime, c.train.save_dir, 0, 10, false);
+            for (int update = 0; update < 3; ++update) {
+              const int64_t before = cuda::waits();
+              trainer.step();
+              EXPECT_EQ(cuda::waits() - before, 2 * gates + 2) << "update " << update + 1;
+            }
+          },
+          0, "cuda");
+      std::filesystem::remove_all(c.train.save_dir);
+    }
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ TEST_P(Attention, FollowsItsDefinition) {
 
   Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v);
   Tensor dbias = s.bias ? empty_like(bias) : Tensor();
-  attention_backward(q, k, v, probs, spec, r, dy, dq, dk, dv, dbias);
+  attention_backward(q, k, v, pad, probs, y, spec, r, dy, dq, dk, dv, dbias);
   const auto check_gradient = [&](const Tensor& x, const Tensor& dx) {
     for (int64_t i = 0; i < x.numel(); i += std::max<int64_t>(x.numel() / 7, 1)) {
       double* element = x.data<double>() + i;

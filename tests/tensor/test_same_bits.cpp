@@ -51,9 +51,9 @@ Out attention_both(int64_t n) {
   Tensor y = empty_like(q), probs = Tensor::empty({spec.batch, 2, 10, 13});
   attention_forward(q, k, v, Tensor(), bias, spec, kStream, y, probs);
   Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v), dbias = empty_like(bias), none;
-  attention_backward(q, k, v, probs, spec, kStream, y, dq, dk, dv, dbias);
+  attention_backward(q, k, v, Tensor(), probs, y, spec, kStream, y, dq, dk, dv, dbias);
   Tensor eq = empty_like(q), ek = empty_like(k), ev = empty_like(v);
-  attention_backward(q, k, v, probs, spec, kStream, y, eq, ek, ev, none);
+  attention_backward(q, k, v, Tensor(), probs, y, spec, kStream, y, eq, ek, ev, none);
   return {y, probs, dq, dk, dv, dbias, eq, ek, ev};
 }
 Out layer_norm_both(int64_t n) {
