@@ -105,7 +105,11 @@ Var::Var(Tensor data, std::shared_ptr<GradSlot> slot)
 
 Tensor Var::as(DType t) const {
   if (data().dtype() == t) return data();
-  if (impl_->whole.defined()) return impl_->whole.as(t).slice(impl_->begin, impl_->begin + dim(0));
+  if (impl_->whole) {
+    Var leaf;
+    leaf.impl_ = impl_->whole;
+    return leaf.as(t).slice(impl_->begin, impl_->begin + dim(0));
+  }
   Tensor& kept = impl_->converted;
   if (!kept.defined() || kept.dtype() != t) kept = data().to(t);
   return kept;
@@ -120,10 +124,9 @@ Var part(const Var& leaf, int64_t begin, int64_t end) {
   if (whole)
     x.impl_->slot.reset(
         new GradSlot{rows.shape(), rows.dtype(), rows.device(), nullptr, {}, whole, begin});
-  x.impl_->whole = leaf;
+  x.impl_->whole = leaf.impl_;
   x.impl_->begin = begin;
   return x;
-}
 }
 
 bool grad_enabled() { return grad_is_enabled; }

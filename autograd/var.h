@@ -50,9 +50,9 @@ class Var {
  private:
   struct Impl {
     Tensor data;
-    std::shared_ptr<GradSlot> slot;  // null: no gradient is wanted
-    Tensor converted = {};           // of as()
-    Var whole = {};                  // of part()
+    std::shared_ptr<GradSlot> slot;    // null: no gradient is wanted
+    Tensor converted = {};             // of as()
+    std::shared_ptr<Impl> whole = {};  // of part()
     int64_t begin = 0;
   };
   std::shared_ptr<Impl> impl_;
