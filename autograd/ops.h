@@ -2,6 +2,7 @@
 // Integer tensors (indices, offsets, targets) are plain Tensors without gradient.
 #pragma once
 #include "autograd/var.h"
+#include "tensor/device.h"
 #include "tensor/kernels.h"
 
 namespace switchyard {

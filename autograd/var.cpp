@@ -67,7 +67,12 @@ void send(GradSlot* to, Tensor g, const char* from) {
   check(g.shape() == to->shape && g.dtype() == to->dtype,
         concat("gradient from ", from, ": expected ", name_of(to->dtype), to_string(to->shape),
                ", got ", name_of(g.dtype()), to_string(g.shape())));
-  if (!to->sum.defined()) {
+  if (to->whole) {
+    Tensor& sum = to->whole->sum;
+    if (!sum.defined()) sum = Tensor::zeros(to->whole->shape, g.dtype(), g.device());
+    Tensor rows = sum.slice(to->begin, to->begin + g.dim(0));
+    add(rows, g, rows);
+  } else if (!to->sum.defined()) {
     to->sum = to->node || g.unique() ? std::move(g) : g.clone();
   } else {
     Tensor total = to->node ? empty_like(g) : to->sum;
@@ -100,9 +105,28 @@ Var::Var(Tensor data, std::shared_ptr<GradSlot> slot)
 
 Tensor Var::as(DType t) const {
   if (data().dtype() == t) return data();
+  if (impl_->whole) {
+    Var leaf;
+    leaf.impl_ = impl_->whole;
+    return leaf.as(t).slice(impl_->begin, impl_->begin + dim(0));
+  }
   Tensor& kept = impl_->converted;
   if (!kept.defined() || kept.dtype() != t) kept = data().to(t);
   return kept;
+}
+
+Var part(const Var& leaf, int64_t begin, int64_t end) {
+  if (begin == 0 && end == leaf.dim(0)) return leaf;
+  const std::shared_ptr<GradSlot> whole = leaf.slot();
+  check(!whole || !whole->node, "part: of a leaf only");
+  const Tensor rows = leaf.data().slice(begin, end);
+  Var x(rows);
+  if (whole)
+    x.impl_->slot.reset(
+        new GradSlot{rows.shape(), rows.dtype(), rows.device(), nullptr, {}, whole, begin});
+  x.impl_->whole = leaf.impl_;
+  x.impl_->begin = begin;
+  return x;
 }
 
 bool grad_enabled() { return grad_is_enabled; }

@@ -15,13 +15,15 @@ struct Node;
 // One for each input, in order; an undefined Tensor = no gradient
 using Grads = std::vector<Tensor>;
 
-// Where the gradients of one tensor arrive: at a leaf, or at an output of the node that made it.
+// Where the gradients of one tensor arrive: at a leaf, at rows of one, or at an output of the node that made it.
 struct GradSlot {
   Shape shape;
   DType dtype;
   Device device;
-  Node* node = nullptr;  // null for a leaf
-  Tensor sum = {};       // of what has arrived
+  Node* node = nullptr;                  // null for a leaf
+  Tensor sum = {};                       // of what has arrived
+  std::shared_ptr<GradSlot> whole = {};  // of part(): what has arrived lies there, from row `begin`
+  int64_t begin = 0;
 };
 
 class Var {
@@ -48,11 +50,17 @@ class Var {
  private:
   struct Impl {
     Tensor data;
-    std::shared_ptr<GradSlot> slot;  // null: no gradient is wanted
-    Tensor converted = {};           // of as()
+    std::shared_ptr<GradSlot> slot;    // null: no gradient is wanted
+    Tensor converted = {};             // of as()
+    std::shared_ptr<Impl> whole = {};  // of part()
+    int64_t begin = 0;
   };
   std::shared_ptr<Impl> impl_;
+  friend Var part(const Var& leaf, int64_t begin, int64_t end);
 };
+
+// Rows [begin, end) of a leaf, shared. Their gradients are added to the leaf's own.
+Var part(const Var& leaf, int64_t begin, int64_t end);
 
 // backward: gradient of the output -> gradients of the inputs. Capture tensors, never a Var. An undefined
 // Var among the inputs stands for an absent one.

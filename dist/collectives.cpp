@@ -17,7 +17,7 @@ namespace {
 Tensor empty_rows(const Tensor& like, int64_t rows) {
   Shape shape = like.shape();
   shape.at(0) = rows;
-  return Tensor::empty(shape, like.dtype());
+  return Tensor::empty(shape, like.dtype(), like.device());
 }
 
 void copy_bytes(std::byte* to, const std::byte* from, int64_t bytes) {
@@ -211,16 +211,38 @@ void Comm::exchange(const char* kind, const Parts& from, const Parts& to) const 
 Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
                           const std::vector<int64_t>& recv_counts, ExchangeMode mode,
                           int64_t capacity) const {
-  if (on_cuda(send) && mode == ExchangeMode::Rows)
-    return gpu_all_to_all_v(send, send_counts, recv_counts).finish();
-  if (on_cuda(send))  // padded slots only serve to compare with the references
-    return all_to_all_v(send.to(Device::CPU), send_counts, recv_counts, mode, capacity)
-        .to(Device::CUDA);
-  const int n = size();
-  check(int(send_counts.size()) == n && int(recv_counts.size()) == n,
+  return all_to_all_v_start(send, send_counts, recv_counts, mode, capacity).finish();
+}
+
+Arriving Comm::all_to_all_v_start(const Tensor& send, const std::vector<int64_t>& send_counts,
+                                  const std::vector<int64_t>& recv_counts, ExchangeMode mode,
+                                  int64_t capacity, const Tensor& into) const {
+  check(int(send_counts.size()) == size() && int(recv_counts.size()) == size(),
         "all_to_all_v: one count per member");
-  Tensor out =
-      empty_rows(send, std::accumulate(recv_counts.begin(), recv_counts.end(), int64_t{0}));
+  const auto rows = [](const auto& counts) {
+    return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  };
+  check(send.dim(0) == rows(send_counts),
+        "all_to_all_v: the send counts do not add up to the rows");
+  const Tensor out = into.defined() ? into : empty_rows(send, rows(recv_counts));
+  check(out.dim(0) == rows(recv_counts) && out.device() == send.device(),
+        "all_to_all_v: the receive counts do not add up to the rows");
+  if (on_cuda(send) && mode == ExchangeMode::Rows)
+    return gpu_all_to_all_v(send, send_counts, recv_counts, out);
+  if (on_cuda(send)) {  // padded slots only serve to compare with the references
+    const Tensor host = send.to(Device::CPU), arrived = empty_rows(host, out.dim(0));
+    host_all_to_all_v(host, send_counts, recv_counts, mode, capacity, arrived);
+    assign(arrived, out);
+  } else {
+    host_all_to_all_v(send, send_counts, recv_counts, mode, capacity, out);
+  }
+  return Arriving(out);
+}
+
+void Comm::host_all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
+                             const std::vector<int64_t>& recv_counts, ExchangeMode mode,
+                             int64_t capacity, const Tensor& out) const {
+  const int n = size();
   const int64_t row =
       numel_of(Shape(send.shape().begin() + 1, send.shape().end())) * size_of(send.dtype());
   const auto parts = [&](const Tensor& t, std::vector<int64_t> counts) {
@@ -228,13 +250,7 @@ Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_c
     return Parts(t.raw(), counts);
   };
   const Parts from = parts(send, send_counts), to = parts(out, recv_counts);
-  check(from.offsets.back() == send.bytes(),
-        "all_to_all_v: the send counts do not add up to the rows");
-
-  if (mode == ExchangeMode::Rows) {
-    exchange("all_to_all", from, to);
-    return out;
-  }
+  if (mode == ExchangeMode::Rows) return exchange("all_to_all", from, to);
   const Tensor slots = Tensor::zeros(empty_rows(send, n * capacity).shape(), send.dtype());
   const Tensor arrived = empty_like(slots);
   const Parts filled = parts(slots, std::vector(n, capacity)),
@@ -246,15 +262,6 @@ Tensor Comm::all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_c
   }
   exchange("all_to_all", filled, slots_in);
   for (int m = 0; m < n; ++m) copy_bytes(to.at(m), slots_in.at(m), to.bytes(m));
-  return out;
-}
-
-Arriving Comm::all_to_all_v_start(const Tensor& send, const std::vector<int64_t>& send_counts,
-                                  const std::vector<int64_t>& recv_counts, ExchangeMode mode,
-                                  int64_t capacity) const {
-  if (on_cuda(send) && mode == ExchangeMode::Rows)
-    return gpu_all_to_all_v(send, send_counts, recv_counts);
-  return Arriving(all_to_all_v(send, send_counts, recv_counts, mode, capacity));
 }
 
 std::vector<int64_t> Comm::all_to_all_counts(const std::vector<int64_t>& counts) const {

@@ -95,9 +95,11 @@ class Comm {
                       const std::vector<int64_t>& recv_counts,
                       ExchangeMode mode = ExchangeMode::Rows, int64_t capacity = 0) const;
   // The same in two steps, between which a GPU computes. All members start and finish in the same order.
+  // into: where the rows shall arrive, if given
   Arriving all_to_all_v_start(const Tensor& send, const std::vector<int64_t>& send_counts,
                               const std::vector<int64_t>& recv_counts,
-                              ExchangeMode mode = ExchangeMode::Rows, int64_t capacity = 0) const;
+                              ExchangeMode mode = ExchangeMode::Rows, int64_t capacity = 0,
+                              const Tensor& into = {}) const;
   // counts [size * k] i64: k numbers to each rank -> k numbers from each rank
   std::vector<int64_t> all_to_all_counts(const std::vector<int64_t>& counts) const;
 
@@ -116,7 +118,10 @@ class Comm {
   Tensor gpu_reduce_scatter(const Tensor& t) const;
   Tensor gpu_all_gather(const Tensor& t) const;
   Arriving gpu_all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
-                            const std::vector<int64_t>& recv_counts) const;
+                            const std::vector<int64_t>& recv_counts, const Tensor& out) const;
+  void host_all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
+                         const std::vector<int64_t>& recv_counts, ExchangeMode mode,
+                         int64_t capacity, const Tensor& out) const;
   std::shared_ptr<CommGroup> group_;
   int rank_ = 0;
   std::shared_ptr<CommMeter> meter_;

@@ -151,11 +151,9 @@ Tensor Comm::gpu_all_gather(const Tensor& t) const {
 }
 
 Arriving Comm::gpu_all_to_all_v(const Tensor& send, const std::vector<int64_t>& send_counts,
-                                const std::vector<int64_t>& recv_counts) const {
-  Shape shape = send.shape();
-  shape.at(0) = std::accumulate(recv_counts.begin(), recv_counts.end(), int64_t{0});
-  const Tensor out = Tensor::empty(shape, send.dtype(), send.device());
-  const int64_t row = numel_of(Shape(shape.begin() + 1, shape.end())) * size_of(send.dtype());
+                                const std::vector<int64_t>& recv_counts, const Tensor& out) const {
+  const int64_t row =
+      numel_of(Shape(send.shape().begin() + 1, send.shape().end())) * size_of(send.dtype());
   const auto bytes = [row](std::vector<int64_t> counts) {
     for (int64_t& count : counts) count *= row;
     return counts;

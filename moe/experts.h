@@ -22,12 +22,16 @@ class Experts : public Module {
     fc2_bias = param({local, M}, F);
   }
 
-  Var forward(const Dispatched& in, ForwardContext& ctx) const {  // [R, M] -> [R, M]
+  // x [R, M], the rows of a chunk of the experts -> [R, M]
+  Var forward(const Var& x, const Trip& trip, ForwardContext& ctx) const {
+    const auto of_chunk = [&](const Param& p) {
+      return part(p.var, trip.first_expert, trip.first_expert + trip.experts);
+    };
     Var h = options_.activation(
-        grouped_linear(in.rows, in.offsets, fc1_weight.var, fc1_bias.var));  // [R, F]
+        grouped_linear(x, trip.offsets, of_chunk(fc1_weight), of_chunk(fc1_bias)));  // [R, F]
     if (ctx.training)
-      h = dropout(h, options_.activation_dropout, ctx.random("activation_dropout"), in.ids);
-    return grouped_linear(h, in.offsets, fc2_weight.var, fc2_bias.var);
+      h = dropout(h, options_.activation_dropout, ctx.random("activation_dropout"), trip.ids);
+    return grouped_linear(h, trip.offsets, of_chunk(fc2_weight), of_chunk(fc2_bias));
   }
   void visit(ParamVisitor& v) override {
     v("fc1/weight", fc1_weight);

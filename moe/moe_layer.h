@@ -56,6 +56,7 @@ struct MoeOptions {
   double dropout = 0, eom = 0, fom = 0;
   double local_drop = 0;  // probability that a training round is served without exchange
   dist::ExchangeMode exchange = dist::ExchangeMode::Rows;
+  int64_t chunks = 0;  // of the local experts, see exchange.h; 0: two where that overlaps
 };
 
 class MoeLayer : public Module {
@@ -78,11 +79,16 @@ class MoeLayer : public Module {
     o.plan = make_plan(routing, num_experts_, capacity);
     o.weight = cast(combine_weights(routing, o.plan), compute_type(x.data().dtype()));
     for (int64_t i : routing.weightless) o.plan.slot[i] = -1;
-    pack_rows(o.plan, routing);
+    const bool local = stays_local(options_.local_drop, ctx);
+    const Chunks chunks = cut(local, x.data().device());
+    pack_rows(o.plan, routing, chunks);
 
-    const Dispatched in =
-        dispatch(x, o.plan, comm_, options_.exchange, stays_local(options_.local_drop, ctx), ctx);
-    Var back = combine(experts_.forward(in, ctx), in);  // [m, M]
+    const Dispatched in = dispatch(x, o.plan, chunks, comm_, options_.exchange, local, ctx);
+    std::vector<Var> served;
+    for (int64_t c = 0; c < chunks.count; ++c)
+      served.push_back(
+          send_back(experts_.forward(arrive(in, c), in.journey->trips[c], ctx), in, c));
+    Var back = combine(served, in);  // [m, M]
     // Of back's rows: (token, choice) and (expert, slot)
     const Tensor id = Tensor::empty({back.dim(0)}, DType::I64), slot = empty_like(id);
     const int64_t *position = ints(token), *offsets = ints(routing.offsets),
@@ -104,6 +110,13 @@ class MoeLayer : public Module {
   void visit(ParamVisitor& v) override { v("experts", experts_); }
 
  private:
+  Chunks cut(bool local, Device device) const {
+    const int64_t members = comm_.size(), experts = num_experts_ / members;
+    const bool overlaps = device == Device::CUDA && members > 1;
+    const int64_t wanted = local ? 1 : options_.chunks ? options_.chunks : overlaps ? 2 : 1;
+    return {members, experts, std::min(wanted, experts)};
+  }
+
   dist::Comm comm_;
   MoeOptions options_;
   int64_t num_experts_;

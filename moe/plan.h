@@ -28,7 +28,7 @@ inline int64_t capacity_of(const CapacityRule& rule, bool training, int64_t rows
 struct DispatchPlan {
   int64_t capacity = 0;
   std::vector<int64_t> slot;  // [n] of a choice in its expert; -1: dropped, or not to be served
-  // Of the rows that travel, sorted by expert, then slot:
+  // Of the rows that travel:
   std::vector<int64_t> kept;  // [E] rows for the expert
   Tensor position;            // i64 [n] row of a choice; or -1
   Tensor token;               // i64 [m] row of x
@@ -52,14 +52,26 @@ inline DispatchPlan make_plan(const Routing& routing, int64_t num_experts, int64
   return plan;
 }
 
-// Lets the choices with a slot travel.
-inline void pack_rows(DispatchPlan& plan, const Routing& routing) {
+// How rows travel: the experts of each rank are cut into chunks, one exchange for each.
+struct Chunks {
+  int64_t members = 1, experts = 1;  // ranks, and experts on each
+  int64_t count = 1;
+  int64_t begin(int64_t chunk) const { return experts * chunk / count; }  // its first local expert
+};
+
+// Lets the choices with a slot travel. Rows lie by chunk, then expert, then slot.
+inline void pack_rows(DispatchPlan& plan, const Routing& routing, const Chunks& chunks) {
   const int64_t n = routing.choices(), *expert = ints(routing.expert);
   for (int64_t i = 0; i < n; ++i)
     if (plan.slot[i] >= 0) ++plan.kept[expert[i]];
   std::vector<int64_t> next(plan.kept.size());
-  std::exclusive_scan(plan.kept.begin(), plan.kept.end(), next.begin(), int64_t(0));
-  const int64_t rows = std::accumulate(plan.kept.begin(), plan.kept.end(), int64_t(0));
+  int64_t rows = 0;
+  for (int64_t c = 0; c < chunks.count; ++c)
+    for (int64_t m = 0; m < chunks.members; ++m)
+      for (int64_t e = chunks.begin(c); e < chunks.begin(c + 1); ++e) {
+        next[m * chunks.experts + e] = rows;
+        rows += plan.kept[m * chunks.experts + e];
+      }
   plan.position = Tensor::empty({n}, DType::I64);
   plan.token = Tensor::empty({rows}, DType::I64);
   plan.choice = Tensor::empty({rows}, DType::I64);

@@ -37,6 +37,20 @@ TEST(Engine, GradientsAddUpOverUsesAndCalls) {
   EXPECT_EQ(grad_of(x), (Values{1, 2}));
 }
 
+// Parts share the leaf's memory and its gradient; so do their converted copies.
+TEST(Engine, GradientsOfPartsLandInTheLeaf) {
+  const Var w(Tensor::of<float>({1, 2, 3, 4}, {4, 1}), true);
+  backward(sum(scale(part(w, 2, 4), 5)));
+  EXPECT_EQ(w.grad().to_vector<float>(), (std::vector<float>{0, 0, 5, 5}));
+  backward(add(sum(part(w, 0, 3)), sum(w)));
+  EXPECT_EQ(w.grad().to_vector<float>(), (std::vector<float>{2, 2, 7, 6}));
+  EXPECT_EQ(part(w, 1, 2).data().raw(), w.data().raw() + 4);
+  EXPECT_EQ(part(w, 1, 2).as(DType::BF16).raw(), w.as(DType::BF16).raw() + 2);
+  EXPECT_EQ(part(w, 0, 4).slot(), w.slot());
+  EXPECT_FALSE(part(w.detach(), 1, 2).requires_grad());
+  EXPECT_THROW(part(scale(w, 2), 1, 2), Error);
+}
+
 TEST(Engine, SharedGradientsAreNotOverwritten) {
   // add hands one tensor to both inputs; a and b then receive more of their own
   const Var a = leaf({1}), b = leaf({1});

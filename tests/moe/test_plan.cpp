@@ -1,6 +1,7 @@
 // The dispatch plan: integers in, integers out. specs/hmoe.md 2.2, 2.3 (steps 6, 7), 7.2-7.4.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <numeric>
 
 #include "moe/plan.h"
@@ -70,7 +71,7 @@ TEST(Plan, SecondChoicesWaitBehindOverflowingFirstChoices) {
     s < 7 ? expert.insert(expert.end(), {0, 3}) : expert.insert(expert.end(), {1, 0});
   const Routing r = routing_of(expert, 2);
   DispatchPlan p = make_plan(r, 4, 6);
-  pack_rows(p, r);
+  pack_rows(p, r, {.members = 2, .experts = 2});
   for (int s = 7; s < 12; ++s) EXPECT_EQ(p.slot[2 * s + 1], -1);
   EXPECT_EQ(p.kept, (Ints{6, 5, 0, 6}));
 }
@@ -78,7 +79,15 @@ TEST(Plan, SecondChoicesWaitBehindOverflowingFirstChoices) {
 TEST(Plan, PropertiesOnRandomRoutings) {
   RandomSequence random(random_stream(7, "plan"));
   for (int trial = 0; trial < 300; ++trial) {
-    const int64_t S = random.below(20), E = 1 + random.below(6), C = random.below(8);
+    const int64_t S = random.below(20), C = random.below(8);
+    Chunks chunks{int64_t(1 + random.below(3)), int64_t(1 + random.below(3))};
+    chunks.count = 1 + random.below(chunks.experts);
+    const int64_t E = chunks.members * chunks.experts;
+    const auto chunk_of = [&](int64_t expert) {
+      int64_t c = 0;
+      while (expert % chunks.experts >= chunks.begin(c + 1)) ++c;
+      return c;
+    };
     Ints offsets{0}, expert;
     for (int64_t s = 0; s < S; ++s) {  // ragged: 0 .. E different experts, some not to be served
       Ints all(E);
@@ -107,13 +116,13 @@ TEST(Plan, PropertiesOnRandomRoutings) {
       const int64_t m = int64_t(seen.size());
       ASSERT_EQ(m, p.token.numel());
       ASSERT_EQ(m, std::accumulate(p.kept.begin(), p.kept.end(), int64_t(0)));
-      std::pair<int64_t, int64_t> last{-1, -1};
+      std::array<int64_t, 3> last{-1, -1, -1};
       for (int64_t row = 0; row < m; ++row) {
         ASSERT_EQ(seen[row], row);
         const int64_t i = p.choice.data<int64_t>()[row], s = p.token.data<int64_t>()[row];
         ASSERT_TRUE(offsets[s] <= i && i < offsets[s + 1]);
         ASSERT_EQ(p.position.data<int64_t>()[i], row);
-        const std::pair<int64_t, int64_t> here{expert[i], p.slot[i]};
+        const std::array<int64_t, 3> here{chunk_of(expert[i]), expert[i], p.slot[i]};
         ASSERT_LT(last, here);
         last = here;
       }
@@ -127,7 +136,7 @@ TEST(Plan, PropertiesOnRandomRoutings) {
     }
     for (int64_t i = 0; i < n; ++i)  // rows that need not travel keep others from their slots
       if (random.below(3) == 0) p.slot[i] = -1;
-    pack_rows(p, r);
+    pack_rows(p, r, chunks);
     check_rows();
   }
 }

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "nn/stack.h"
-#include "tests/moe/small_block.h"
+#include "tests/moe/chunked_layer.h"
 #include "tests/support/brute_force_moe.h"
 
 namespace switchyard::moe {
@@ -17,11 +17,12 @@ TEST(MoeLayer, EqualsTheDoubleLoopOnAnyRanksInBothModes) {
   const int64_t S = 11, E = 4;
   for (int ranks : {1, 2, 4, 8})
     for (auto mode : {dist::ExchangeMode::Rows, dist::ExchangeMode::Padded})
-      for (int64_t capacity : {2, 100})
+      for (auto [capacity, chunks] :
+           {std::pair<int64_t, int64_t>{2, 1}, {100, 0}, {100, 2}, {2, 3}})
         dist::run_ranks(ranks, [&](dist::Runtime& rt) {
           const dist::Mesh mesh = dist::make_mesh(rt.world, E);
           const FeedForwardOptions ffn{.width = kM, .hidden = kF, .dtype = DType::F64};
-          MoeLayer layer(mesh, ffn, {.exchange = mode});
+          MoeLayer layer(mesh, ffn, {.exchange = mode, .chunks = chunks});
           initialize(layer, 3);
           // The last rank has no rows; choices are ragged: 0 to 3 experts, never expert 2.
           const int64_t rows = ranks > 1 && rt.world.rank() == ranks - 1 ? 0 : S;
@@ -90,6 +91,10 @@ TEST(MoeLayer, EqualsTheDoubleLoopOnAnyRanksInBothModes) {
           compare("experts/fc2/weight", want.d.w2);
           compare("experts/fc2/bias", want.d.b2);
         });
+}
+
+TEST(MoeLayer, ChunksChangeNoBit) {
+  for (int ranks : {1, 2, 3}) expect_chunks_change_nothing(ranks, "cpu", "");
 }
 
 // Output rows in rank order and gradients summed over ranks, for rows cut into R contiguous parts.

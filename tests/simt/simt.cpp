@@ -307,6 +307,8 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
     if ((i < simt::kGuard || i >= simt::kGuard + bytes) && block[i] != simt::kPoison)
       simt::die("a kernel wrote next to an allocation");
   work.free(p);
+  if (whole > (1 << 20))
+    madvise(block, whole, MADV_DONTNEED);  // every page in use slows down protect()
   m.live.erase(found);
   m.free_of.emplace(whole, block);
   return cudaSuccess;
