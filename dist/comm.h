@@ -100,6 +100,8 @@ class Comm {
                               const std::vector<int64_t>& recv_counts,
                               ExchangeMode mode = ExchangeMode::Rows, int64_t capacity = 0,
                               const Tensor& into = {}) const;
+  // Between start and finish rows travel by themselves: there is something to gain from chunks.
+  bool exchange_overlaps(Device device) const { return device == Device::CUDA && size() > 1; }
   // counts [size * k] i64: k numbers to each rank -> k numbers from each rank
   std::vector<int64_t> all_to_all_counts(const std::vector<int64_t>& counts) const;
 
