@@ -139,7 +139,7 @@ void CheckpointWriter::begin(const Snapshot& snapshot, bool best) {
   in_flight_ = true, best_ = best, update_ = snapshot.update;
   temporary_ = folder_ + "/.tmp_" + step_folder_name(update_);
   const dist::Comm& world = runtime_.world;
-  if (runtime_.device == Device::CUDA) cuda::synchronize();  // another rank's thread reads the tensors
+  synchronize(runtime_.device);  // another rank's thread reads the tensors
   const auto descriptions = world.all_gather_bytes(describe(snapshot.tensors, world.rank()));
   std::vector<CheckpointPiece> plan;
   if (runtime_.leads_process()) plan = make_plan(descriptions);
@@ -156,8 +156,8 @@ void CheckpointWriter::begin(const Snapshot& snapshot, bool best) {
       if (runtime_.process_of(piece.rank) != runtime_.process) continue;
       const Tensor& t = *reinterpret_cast<const Tensor*>(piece.offset);
       pieces.push_back(piece);
-      pieces.back().tensor =
-          asynchronous_ && t.device() == Device::CPU ? t.clone() : t.to(Device::CPU);
+      Tensor& host = pieces.back().tensor = t.to(Device::CPU);
+      if (asynchronous_ && host.raw() == t.raw()) host = host.clone();  // training goes on
     }
     const auto write = [this, plan, pieces, snapshot] {
       std::vector<StoredFile> files;

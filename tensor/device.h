@@ -77,6 +77,9 @@ namespace switchyard {
 // Copies on the host of tensors of any devices, with one wait for all of them
 std::vector<Tensor> to_host(const std::vector<Tensor>& tensors);
 
+inline void synchronize(Device device) {  // until the calling rank thread's work there is done
+  if (device == Device::CUDA) cuda::synchronize();
+}
 inline std::string device_name(Device device) {  // for people
   return device == Device::CPU ? "CPU" : cuda::device_name();
 }

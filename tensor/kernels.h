@@ -7,7 +7,7 @@
 // that belong to a row, a column or a choice are f32 then: w and b of norms, mean, rstd, s, weight, loss, nll,
 // lse, the gradients of these, the y of row_dot and grouped_sum_rows; so is the bias of attention. The bias of
 // a product is of its y's type, dw is bf16 or f32. bf16 is storage: arithmetic is f32, each result is rounded
-// once. random_*, squared_norm_blocks and adam_step take no bf16.
+// once. random_*, squared_norm_blocks, adam_step and the kernels of gates but row_entropy take no bf16.
 // Letters: n rows, c columns, V vocabulary, B batch, T time, H heads, D head width, G groups (experts).
 #pragma once
 #include "tensor/elementwise.h"

@@ -61,21 +61,25 @@ void combine_forward(const Tensor& rows, const Tensor& offsets, const Tensor& po
   check_numel("combine", position.numel(), weight);
   check_numel("combine", rows_of(rows) * columns_of(y), rows);
   check_index("combine", position, rows_of(rows));
-  const auto combine = [=]<class X, class T>(const Row&, int64_t s, int64_t c, X* y, const X* rows,
-                                             const T* weight) {
-    constexpr int64_t kBlock = 256;  // columns that are summed before y is written
-    for (int64_t j0 = 0; j0 < c; j0 += kBlock) {
-      const int64_t m = std::min(kBlock, c - j0);
-      alignas(64) T sums[kBlock] = {};
-      for (int64_t i = o[s]; i < o[s + 1]; ++i)
-        if (at[i] >= 0)
-          vector_loop(0, m, [&sums, row = rows + at[i] * c + j0, w = weight[i]](int64_t j) {
-            sums[j] = std::fma(w, T(row[j]), sums[j]);
-          });
-      vector_loop(0, m, [&sums, to = y + j0](int64_t j) { to[j] = X(sums[j]); });
-    }
-  };
-  each_row("combine", combine, y, any_row(rows), whole(weight));
+  if (y.dtype() == DType::BF16) {  // f32 sums of a copy, rounded in the end
+    check_dtype("combine", DType::BF16, rows);
+    Tensor sums = Tensor::empty(y.shape());
+    combine_forward(rows.to(DType::F32), offsets, position, weight, sums);
+    return convert(sums, y);
+  }
+  FLOAT_DISPATCH(y.dtype(), T, {
+    row_loop(rows_of(y), columns_of(y),
+             [=, c = columns_of(y), y = y.data<T>(), rows = rows.data<T>(),
+              weight = weight.data<T>()](int64_t s) {
+               T* sum = y + s * c;
+               std::fill_n(sum, c, T(0));
+               for (int64_t i = o[s]; i < o[s + 1]; ++i)
+                 if (at[i] >= 0)
+                   vector_loop(0, c, [=, row = rows + at[i] * c, w = weight[i]](int64_t j) {
+                     sum[j] = std::fma(w, row[j], sum[j]);
+                   });
+             });
+  });
 }
 
 // Every row is the choice of at most one token, so tokens may write their rows in parallel.

@@ -87,10 +87,7 @@ inline Compute<X> row_max(const X* x, int64_t n) {  // -inf for an empty row
   std::fill(lane, lane + kLanes, -std::numeric_limits<T>::infinity());
   const int64_t whole = n / kLanes * kLanes;
   for (int64_t j = 0; j < whole; j += kLanes)
-    for (int l = 0; l < kLanes; ++l) {
-      const T own = x[j + l];
-      lane[l] = own > lane[l] ? own : lane[l];
-    }
+    for (int l = 0; l < kLanes; ++l) lane[l] = T(x[j + l]) > lane[l] ? T(x[j + l]) : lane[l];
   for (int64_t j = whole; j < n; ++j) lane[j - whole] = std::max(lane[j - whole], T(x[j]));
   return *std::max_element(lane, lane + kLanes);
 }

@@ -27,5 +27,17 @@ for experts in 8 2; do
     fi
   done
 done
+
+# bf16 as well
+reference=
+for layout in "1 1" "3 1" "2 2"; do
+  read -r processes threads <<<"$layout"
+  run=$work/bf16.p$processes.t$threads
+  OMP_NUM_THREADS=$threads mpi "$processes" "${train[@]}" --precision bf16 --save-dir "$run" >"$run.log" 2>&1 ||
+    { fail "bf16 P=$processes ended with an error"; tail -n 5 "$run.log"; continue; }
+  d=$(digest "$run")
+  [[ -n $reference ]] || reference=$d
+  same "digest in bf16 with P=$processes, threads=$threads" "$reference" "$d"
+done
 grep -o '"decoder/1/moe/over_capacity":\[[^]]*' "$work/e8.p1.t1/log.jsonl" | grep -q '\[[1-9]' || fail "nothing was dropped"
 finish

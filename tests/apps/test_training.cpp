@@ -38,5 +38,16 @@ TEST(RankInvariance, ReplicatedExperts) {
   expect_close(train(small_config(2, 1), 10), train(small_config(2, 4), 10), 4);
 }
 
+TEST(MixedPrecision, LossesFollowThoseOfF32) {
+  HmoeAppConfig c = small_config(4, 2);
+  const TrainResult exact = train(c, 10);
+  c.train.precision = "bf16";
+  const TrainResult mixed = train(c, 10);
+  ASSERT_EQ(mixed.losses.size(), 10u);
+  for (size_t i = 0; i < 10; ++i)
+    EXPECT_NEAR(mixed.losses[i], exact.losses[i], 0.01 * exact.losses[i]) << "update " << i + 1;
+  EXPECT_NE(mixed.losses, exact.losses);
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -41,9 +41,10 @@ Result run(const Case& c, Device device) {
             v = leaf({B * c.time_k, W}, "v");
   const Var bias =
       c.bias ? Var(Tensor::full({c.heads, c.time_q, c.time_k}, 0.25).to(device)) : Var();
-  if (device == Device::CUDA)
+  if (device == Device::CUDA) {
     EXPECT_EQ(cuda::attention_is_fused(q.data(), padding, c.bias ? bias.data() : Tensor(), s),
               c.fused && cuda::cudnn_attention_available());
+  }
   const Var y = attention(q, k, v, padding, bias, s, random_stream(1, "dropout"));
   backward({y}, {normal(y.shape(), "dy").to(device)});
   return {y.data(), q.grad(), k.grad(), v.grad()};

@@ -80,5 +80,18 @@ TEST_F(CudaTrainingOpen, WaitsOfAnUpdate) {
     }
 }
 
+// Other roundings may choose other experts, so the losses are near and no more.
+TEST_F(CudaTrainingOpen, MixedPrecision) {
+  HmoeAppConfig c = small_config(4, 2);
+  c.model.dropout = 0.1;
+  c.train.precision = "bf16";
+  c.train.update_freq = 1;
+  const TrainResult cpu = train(c, 4);
+  c.train.device = "cuda";
+  const TrainResult gpu = train(c, 4);
+  ASSERT_EQ(gpu.losses.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(gpu.losses[i], cpu.losses[i], 0.01 * cpu.losses[i]);
+}
+
 }  // namespace
 }  // namespace switchyard
