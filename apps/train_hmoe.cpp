@@ -69,13 +69,19 @@ void print_banner(const HmoeAppConfig& config, const TranslationSource& source, 
 void train(HmoeAppConfig config, const Source& source, const std::string& start,
            std::vector<std::string> notes, dist::Runtime& runtime) {
   config.train.ranks_per_node = runtime.topology.ranks_per_node;
+  user_check(
+      config.train.reduction != "fast" || runtime.gpu_way.starts_with("NCCL"),
+      concat("--reduction fast is NCCL's: every rank needs a GPU of its own, and the program "
+             "NCCL; exchange here: ",
+             runtime.gpu_way.empty() ? "on the CPU" : runtime.gpu_way));
   std::unique_ptr<RunFolder> folder;  // made and locked by rank 0; all ranks learn its name
   if (runtime.world.rank() == 0 && !config.train.dry_run)
     folder = std::make_unique<RunFolder>(config.train.save_dir, "train_hmoe",
                                          !config.train.resume.empty(), config.train.overwrite);
   if (folder) config.train.save_dir = folder->path;
   config.train.save_dir = runtime.world.all_gather_bytes(config.train.save_dir)[0];
-  const dist::Mesh mesh = make_hmoe_mesh(config, runtime.world);
+  dist::Mesh mesh = make_hmoe_mesh(config, runtime.world);
+  mesh.fast_sums = config.train.reduction == "fast";
   const auto model = make_hmoe_model(config, source->vocabulary_size(), mesh, runtime.device);
   TranslationTask task(source, config.data, *model, criterion_options(config), runtime.world,
                        uint64_t(config.train.seed));

@@ -86,6 +86,8 @@ class Comm {
   // Sum: the fixed pairwise tree over the rank index, (0+1)+(2+3)...: bits do not depend on P. In place.
   void all_reduce(Tensor& t, Reduce op = Reduce::Sum) const;
   int64_t all_reduce(int64_t x, Reduce op) const;
+  // The sum in an order of NCCL's own, for tensors of the GPU; an error where NCCL does not connect the ranks
+  void all_reduce_fast(Tensor& t) const;
   Tensor reduce_scatter(const Tensor& t) const;  // [size * n, ...] -> own [n, ...], tree sums
   Tensor all_gather(const Tensor& t) const;      // [n, ...] -> [size * n, ...], equal shapes
   std::vector<std::string> all_gather_bytes(const std::string& mine) const;  // any sizes

@@ -14,8 +14,9 @@ constexpr int64_t kBucketBytes = int64_t{4} << 20;
 constexpr int64_t kNormBlock = 4096;  // elements, as in squared_norm_blocks
 
 // Sums tensors of one type together.
-void reduce_bucket(const Comm& comm, std::vector<Tensor>& bucket) {
-  if (bucket.size() == 1) return comm.all_reduce(bucket[0]);
+void reduce_bucket(const Comm& comm, std::vector<Tensor>& bucket, bool fast) {
+  const auto sum = [&](Tensor& t) { fast ? comm.all_reduce_fast(t) : comm.all_reduce(t); };
+  if (bucket.size() == 1) return sum(bucket[0]);
   int64_t n = 0;
   for (const Tensor& t : bucket) n += t.numel();
   Tensor flat = Tensor::empty({n}, bucket[0].dtype(), bucket[0].device());
@@ -28,11 +29,11 @@ void reduce_bucket(const Comm& comm, std::vector<Tensor>& bucket) {
     }
   };
   copy_each(false);
-  comm.all_reduce(flat);
+  sum(flat);
   copy_each(true);
 }
 
-void reduce_all(const Comm& comm, const std::vector<GradEntry>& entries, bool sharded) {
+void reduce_all(const Comm& comm, const std::vector<GradEntry>& entries, bool sharded, bool fast) {
   if (comm.size() == 1) return;
   std::vector<std::vector<Tensor>> buckets;
   int64_t bytes = 0;
@@ -45,7 +46,7 @@ void reduce_all(const Comm& comm, const std::vector<GradEntry>& entries, bool sh
     }
     buckets.back().push_back(e.grad);
   }
-  for (std::vector<Tensor>& bucket : buckets) reduce_bucket(comm, bucket);
+  for (std::vector<Tensor>& bucket : buckets) reduce_bucket(comm, bucket, fast);
 }
 
 // f64 sums of squares over blocks of elements, of all entries in order. A block ends with its expert.
@@ -76,8 +77,8 @@ std::vector<double> block_sums(const std::vector<GradEntry>& entries, std::vecto
 }  // namespace
 
 void sync_gradients(const Mesh& mesh, std::vector<GradEntry>& entries) {
-  reduce_all(mesh.world, entries, false);
-  reduce_all(mesh.replicas, entries, true);
+  reduce_all(mesh.world, entries, false, mesh.fast_sums);
+  reduce_all(mesh.replicas, entries, true, mesh.fast_sums);
   if (mesh.expert_grad_scale == 1) return;
   for (GradEntry& e : entries)
     if (e.sharded) scale(mesh.expert_grad_scale, e.grad, e.grad);

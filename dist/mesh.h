@@ -38,7 +38,8 @@ struct Mesh {
   Comm replicas;  // the ranks that hold the same experts
   ExpertLayout layout;
   double expert_grad_scale =
-      1;  // of the summed expert gradients (specs/hmoe.md 2.12: sqrt_world_size)
+      1;                   // of the summed expert gradients (specs/hmoe.md 2.12: sqrt_world_size)
+  bool fast_sums = false;  // of gradients, see Comm::all_reduce_fast
 };
 // The ranks of one exchange group are neighbours (0 .. G-1, G .. 2G-1, ...); replicas are G apart. Collective.
 inline Mesh make_mesh(const Comm& world, int num_experts) {

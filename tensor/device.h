@@ -59,6 +59,10 @@ class PeerLink {
   // send[m] goes to member m, receive[m] comes from it; all members call it, the own message included. Starts
   // after what has been computed so far, on the communication stream; the memory must last until the event.
   virtual Event exchange(const std::vector<Part>& send, const std::vector<Part>& receive) = 0;
+  // t = the sum of all members', in an order of the library's own. By NCCL only.
+  virtual Event sum(const Tensor& t) {
+    throw Error(concat("no sum of ", t.numel(), " numbers over GPUs without NCCL"));
+  }
 };
 int device_index();         // of the calling rank thread
 std::string device_id();    // unique on the machine

@@ -36,7 +36,9 @@ struct TrainConfig {
     v(update_freq, "update-freq", "micro-batches of a rank summed into one update");
     v(precision, "precision,dtype", kPrecisionHelp, {"fp32", "bf16"});
     v(ddp_backend, "ddp-backend", "how replicated parameters are kept", {"no_shard"});
-    v(reduction, "reduction", "sums over ranks: tree = same bits at every process count", {"tree"});
+    v(reduction, "reduction",
+      "sums of gradients over ranks: tree = same bits at every process count; fast = NCCL's own",
+      {"tree", "fast"});
     v(dry_run, "dry-run", "print layout, parameters, memory and the first batch, then stop");
     v.group("Checkpoints and logs");
     v(save_dir, "save-dir", "run folder; empty = runs/<app>-<date>-<time>");

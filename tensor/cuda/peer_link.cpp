@@ -14,6 +14,13 @@ void check_nccl(ncclResult_t status, const char* call) {
     throw Error(concat("NCCL: ", ncclGetErrorString(status), " in ", call));
 }
 
+ncclDataType_t nccl_type(DType t) {
+  if (t == DType::F64) return ncclDouble;
+  if (t == DType::BF16) return ncclBfloat16;
+  check(t == DType::F32, concat("no sums over GPUs of ", name_of(t)));
+  return ncclFloat;
+}
+
 constexpr int kMostBlocks = 16;  // multiprocessors that messages may take from the computation
 
 class NcclLink : public PeerLink {
@@ -41,6 +48,14 @@ class NcclLink : public PeerLink {
         NCCL_CHECK(ncclRecv(receive[m].data, size_t(receive[m].bytes), ncclInt8, m, comm_, stream));
     }
     NCCL_CHECK(ncclGroupEnd());
+    return communicated();
+  }
+
+  Event sum(const Tensor& t) override {
+    check_health();
+    communicate_after(computed());
+    NCCL_CHECK(ncclAllReduce(t.raw(), t.raw(), size_t(t.numel()), nccl_type(t.dtype()), ncclSum,
+                             comm_, communication_stream()));
     return communicated();
   }
 

@@ -27,12 +27,18 @@ exchange own "NCCL, one GPU a rank"
 exchange two "device copies; 4 ranks on 2 GPUs"
 grep -q '^device *CPU' "$work/cpu.log" && pass || fail "the banner names no CPU"
 
+# NCCL's own sums
+EMULATED_GPUS=4 train fast 1 "$gpu" --device auto --reduction fast "${options[@]}"
+refused 'every rank needs a GPU of its own' "$gpu" --reduction fast --device cuda --preset tiny --ranks 2 --max-update 1 --save-dir "$work/none"
+refused 'exchange here: on the CPU' "$apps/train_hmoe" --reduction fast --device cpu --preset tiny --max-update 1 --save-dir "$work/none"
+
 # Losses and norms of the updates agree to rounding.
 numbers() { grep '"kind":"train"' "$1/log.jsonl" | grep -o '"\(loss\|gnorm\)":[^,}]*' | cut -d: -f2; }
 close() { # WHAT A B
   if paste <(numbers "$2") <(numbers "$3") | awk 'function off(a, b) { return a > b ? a - b : b - a }
     off($1, $2) > 1e-5 * $1 { bad = 1 } END { exit bad || NR != 6 }'; then pass; else fail "$1"; fi
 }
+close "losses with NCCL's sums" "$work/fast" "$work/own"
 close "losses on GPU and CPU" "$work/gpu1" "$work/cpu"
 
 # Both ways: two updates here, the third there

@@ -1,12 +1,21 @@
 // All collectives on tensors of the GPU against those on the host: the same bits, whichever way the bytes go.
 // Throws where they differ.
 #pragma once
+#include <algorithm>
 #include <numeric>
 
 #include "dist/runtime.h"
 #include "tensor/kernels.h"
 
 namespace switchyard {
+
+// What the banner says when thread ranks use the GPUs of this machine, emulated or real
+inline std::string way_of(int ranks) {
+  const int gpus = std::min(ranks, cuda::device_count());
+  if (ranks == 1) return "none, one rank";
+  if (gpus == ranks) return "NCCL, one GPU a rank";
+  return concat("device copies; ", ranks, " ranks on ", gpus, gpus == 1 ? " GPU" : " GPUs");
+}
 
 class CollectivesOnGpu {
  public:

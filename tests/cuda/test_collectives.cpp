@@ -7,12 +7,12 @@
 namespace switchyard {
 namespace {
 
-void compare_all(const char* gpus, int ranks, const std::string& way) {
+void compare_all(const char* gpus, int ranks) {
   setenv("EMULATED_GPUS", gpus, 1);
   dist::run_ranks(
       ranks,
       [&](dist::Runtime& runtime) {
-        EXPECT_EQ(runtime.gpu_way, way);
+        EXPECT_EQ(runtime.gpu_way, way_of(ranks));
         const CollectivesOnGpu on_gpu(runtime);
         for (int64_t n : {0, 1, 7, 64}) on_gpu.compare(n);  // fewer elements than ranks, too
         const dist::Comm pair = runtime.world.split(runtime.world.rank() / 2, 0);
@@ -29,12 +29,32 @@ void compare_all(const char* gpus, int ranks, const std::string& way) {
 }
 
 TEST(CudaCollectives, EveryRankHasItsOwnGpu) {
-  for (int ranks : {2, 3, 4}) compare_all("4", ranks, "NCCL, one GPU a rank");
+  for (int ranks : {2, 3, 4}) compare_all("4", ranks);
 }
 TEST(CudaCollectives, RanksShareGpus) {
-  compare_all("1", 3, "device copies; 3 ranks on 1 GPU");
-  compare_all("2", 4, "device copies; 4 ranks on 2 GPUs");
-  compare_all("1", 1, "none, one rank");
+  compare_all("1", 3);
+  compare_all("2", 4);
+  compare_all("1", 1);
+}
+
+// NCCL's own sum, where there is one
+TEST(CudaCollectives, FastSums) {
+  for (const char* gpus : {"3", "1"}) {
+    setenv("EMULATED_GPUS", gpus, 1);
+    dist::run_ranks(
+        3,
+        [](dist::Runtime& runtime) {
+          Tensor t = Tensor::full({1001}, 1 + runtime.world.rank(), DType::F32, Device::CUDA);
+          if (cuda::device_count() < 3) {
+            EXPECT_THROW(runtime.world.all_reduce_fast(t), Error);
+            return;
+          }
+          runtime.world.all_reduce_fast(t);
+          EXPECT_EQ(t.to_vector<float>(), std::vector<float>(1001, 6));
+        },
+        0, "cuda");
+    unsetenv("EMULATED_GPUS");
+  }
 }
 
 // The host goes on while messages travel.

@@ -54,13 +54,11 @@ inline std::vector<Tensor> run_chunked(dist::Runtime& rt, int64_t chunks) {
   return to_host(made);
 }
 
-// Bits are those of one exchange. way: what the run's banner says of the exchange
-inline void expect_chunks_change_nothing(int ranks, const std::string& device,
-                                         const std::string& way) {
+// Bits are those of one exchange.
+inline void expect_chunks_change_nothing(int ranks, const std::string& device) {
   dist::run_ranks(
       ranks,
       [&](dist::Runtime& rt) {
-        EXPECT_EQ(rt.gpu_way, way);
         const std::vector<Tensor> whole = run_chunked(rt, 1);
         for (int64_t chunks : {0, 2, 3}) {
           const std::vector<Tensor> cut = run_chunked(rt, chunks);

@@ -114,3 +114,30 @@ ncclResult_t ncclGroupEnd() {
   receives.clear();
   return ncclSuccess;
 }
+
+ncclResult_t ncclAllReduce(const void* in, void* out, size_t count, ncclDataType_t type,
+                           ncclRedOp_t, ncclComm_t c, cudaStream_t stream) {
+  if (type != ncclFloat && type != ncclDouble) return ncclInvalidArgument;
+  const size_t bytes = count * (type == ncclFloat ? 4 : 8);
+  {
+    simt::Work work(stream, "a sum");
+    work.use(in, bytes, simt::Use::Read);
+    const char* data = static_cast<const char*>(in);
+    for (int m = 0; m < c->size; ++m)
+      c->hub->post(c->rank, m, {{data, data + bytes}, work.clock()});
+  }
+  std::vector<Message> all;
+  for (int m = 0; m < c->size; ++m) all.push_back(c->hub->take(m, c->rank));
+  simt::Work work(stream, "a sum");
+  for (const Message& message : all) work.after(message.clock);
+  work.use(out, bytes, simt::Use::Write);
+  const auto add = [&]<class T>(T) {
+    T* sum = static_cast<T*>(out);
+    std::fill_n(sum, count, T(0));
+    for (int m = c->size - 1; m >= 0; --m)  // not the tree's order: nobody may rely on it
+      for (size_t i = 0; i < count; ++i)
+        sum[i] += reinterpret_cast<const T*>(all[m].bytes.data())[i];
+  };
+  type == ncclFloat ? add(0.0f) : add(0.0);
+  return ncclSuccess;
+}

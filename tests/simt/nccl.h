@@ -8,7 +8,8 @@ struct ncclUniqueId {
 };
 using ncclComm_t = struct SimtComm*;
 enum ncclResult_t { ncclSuccess = 0, ncclInvalidArgument = 4, ncclRemoteError = 6 };
-enum ncclDataType_t { ncclInt8 };
+enum ncclDataType_t { ncclInt8, ncclFloat, ncclDouble, ncclBfloat16 };
+enum ncclRedOp_t { ncclSum };
 struct ncclConfig_t {
   unsigned magic;
   int maxCTAs;
@@ -35,4 +36,6 @@ inline ncclResult_t ncclGroupStart() { return ncclSuccess; }
 ncclResult_t ncclGroupEnd();
 ncclResult_t ncclSend(const void* data, size_t count, ncclDataType_t, int peer, ncclComm_t,
                       cudaStream_t);
+ncclResult_t ncclAllReduce(const void* in, void* out, size_t count, ncclDataType_t, ncclRedOp_t,
+                           ncclComm_t, cudaStream_t);
 ncclResult_t ncclRecv(void* data, size_t count, ncclDataType_t, int peer, ncclComm_t, cudaStream_t);
