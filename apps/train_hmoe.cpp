@@ -70,7 +70,8 @@ void train(HmoeAppConfig config, const Source& source, const std::string& start,
            std::vector<std::string> notes, dist::Runtime& runtime) {
   config.train.ranks_per_node = runtime.topology.ranks_per_node;
   user_check(
-      config.train.reduction != "fast" || runtime.gpu_way.starts_with("NCCL"),
+      config.train.reduction != "fast" || runtime.world.size() == 1 ||
+          runtime.gpu_way.starts_with("NCCL"),
       concat("--reduction fast is NCCL's: every rank needs a GPU of its own, and the program "
              "NCCL; exchange here: ",
              runtime.gpu_way.empty() ? "on the CPU" : runtime.gpu_way));

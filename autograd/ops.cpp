@@ -101,11 +101,12 @@ Var sum(const Var& x) {
 
 Var mean_rows(const Var& x) {
   const double share = 1.0 / double(std::max<int64_t>(x.dim(0), 1));  // no rows: mean 0
-  Tensor y = empty_like(x.data(), {x.dim(1)});
+  const DType type = x.data().dtype();
+  Tensor y = Tensor::empty({x.dim(1)}, compute_type(type), x.data().device());
   grouped_sum_rows(x.data(), Tensor::of<int64_t>({0, x.dim(0)}), y);
   scale(share, y, y);
-  return make_node("mean_rows", y, {x}, [share, n = x.dim(0)](const Tensor& dy) -> Grads {
-    return {repeated(scaled(share, dy), n)};
+  return make_node("mean_rows", y, {x}, [share, type, n = x.dim(0)](const Tensor& dy) -> Grads {
+    return {repeated(scaled(share, dy).to(type), n)};
   });
 }
 
@@ -113,7 +114,7 @@ Var dot(const Var& x, const Tensor& constant) {
   const Tensor c = constant.reshape(x.shape());
   Tensor y = Tensor::empty({1}, DType::F64, c.device());
   sum_all(product(x.data(), c), y);
-  return make_node("dot", y.to(x.data().dtype()), {x}, [c](const Tensor& dy) -> Grads {
+  return make_node("dot", y.to(compute_type(c.dtype())), {x}, [c](const Tensor& dy) -> Grads {
     Tensor dx = empty_like(c, {1, c.numel()});
     scale_rows(c.reshape(dx.shape()), dy, dx);
     return {dx.reshape(c.shape())};

@@ -30,7 +30,7 @@ Var gelu(const Var& x);
 Var sigmoid(const Var& x);
 Var abs(const Var& x);
 Var dropout(const Var& x, double p, RandomStream r, const Tensor& row_ids = {});
-Var sum(const Var& x);                           // [1], in x's dtype, f64 inside
+Var sum(const Var& x);                           // [1], f64 inside; f32 for bf16
 Var mean_rows(const Var& x);                     // [c]: mean over rows
 Var dot(const Var& x, const Tensor& constant);   // [1]: sum x * constant (constant has x's numel)
 Var cast(const Var& x, DType dtype);             // gradient is cast back

@@ -60,6 +60,26 @@ std::vector<Var> attach(const std::shared_ptr<Node>& node, const std::vector<Ten
   return result;
 }
 
+// Adds g to the rows of a leaf's sum from `begin` on. The first to arrive, and then their neighbours, are copied.
+void add_rows(GradSlot& leaf, int64_t begin, const Tensor& g) {
+  const int64_t all = leaf.shape[0], end = begin + g.dim(0);
+  if (!leaf.sum.defined()) {
+    leaf.sum = Tensor::empty(leaf.shape, g.dtype(), g.device());
+    leaf.unset_before = begin, leaf.unset_after = all - begin;
+  }
+  Tensor rows = leaf.sum.slice(begin, end);
+  if (begin == all - leaf.unset_after && end > begin) {
+    convert(g, rows);
+    leaf.unset_after = all - end;
+  } else if (end == leaf.unset_before) {
+    convert(g, rows);
+    leaf.unset_before = begin;
+  } else {
+    leaf.complete();
+    add(rows, g, rows);
+  }
+}
+
 // Adds gradient g, made by node `from`, to the slot. A sum is added to in place at leaves only, which take g
 // itself when nobody else has it: a node may hand one gradient to several inputs.
 void send(GradSlot* to, Tensor g, const char* from) {
@@ -67,11 +87,9 @@ void send(GradSlot* to, Tensor g, const char* from) {
   check(g.shape() == to->shape && g.dtype() == to->dtype,
         concat("gradient from ", from, ": expected ", name_of(to->dtype), to_string(to->shape),
                ", got ", name_of(g.dtype()), to_string(g.shape())));
+  to->complete();
   if (to->whole) {
-    Tensor& sum = to->whole->sum;
-    if (!sum.defined()) sum = Tensor::zeros(to->whole->shape, g.dtype(), g.device());
-    Tensor rows = sum.slice(to->begin, to->begin + g.dim(0));
-    add(rows, g, rows);
+    add_rows(*to->whole, to->begin, g);
   } else if (!to->sum.defined()) {
     to->sum = to->node || g.unique() ? std::move(g) : g.clone();
   } else {
@@ -95,6 +113,16 @@ Grads run_node(Node& node) {
 }
 
 }  // namespace
+
+void GradSlot::complete() {
+  if (unset_before + unset_after == 0) return;
+  for (const auto& [begin, end] :
+       {std::pair(int64_t(0), unset_before), std::pair(shape[0] - unset_after, shape[0])}) {
+    Tensor rows = sum.slice(begin, end);
+    fill(0, rows);
+  }
+  unset_before = unset_after = 0;
+}
 
 Var::Var(Tensor data, bool requires_grad) : Var(std::move(data), nullptr) {
   const Tensor& x = impl_->data;

@@ -24,6 +24,9 @@ struct GradSlot {
   Tensor sum = {};                       // of what has arrived
   std::shared_ptr<GradSlot> whole = {};  // of part(): what has arrived lies there, from row `begin`
   int64_t begin = 0;
+  int64_t unset_before = 0,
+          unset_after = 0;  // first and last rows of sum that are 0, but not written yet
+  void complete();          // writes them
 };
 
 class Var {
@@ -39,8 +42,15 @@ class Var {
   // data() in type t; kept, so that a parameter is converted once for all its uses
   Tensor as(DType t) const;
   // Accumulated gradient of a leaf; undefined until the first backward.
-  Tensor grad() const { return requires_grad() ? impl_->slot->sum : Tensor(); }
-  void set_grad(Tensor g) { impl_->slot->sum = std::move(g); }
+  Tensor grad() const {
+    if (!requires_grad()) return {};
+    impl_->slot->complete();
+    return impl_->slot->sum;
+  }
+  void set_grad(Tensor g) {
+    impl_->slot->sum = std::move(g);
+    impl_->slot->unset_before = impl_->slot->unset_after = 0;
+  }
   bool requires_grad() const { return slot() != nullptr; }
   const Shape& shape() const { return data().shape(); }
   int64_t dim(int i) const { return data().dim(i); }

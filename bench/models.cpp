@@ -85,7 +85,9 @@ struct Gpt : Module {
   Stack stack;
 };
 
-void measure(const GptSize& s, Device device, bool dry) {
+std::string name_of(const GptSize& s) { return s.name; }
+
+void measure(const GptSize& s, const dist::Comm&, Device device, bool dry) {
   Gpt model(s);
   initialize(model, 1);
   move_to(model, device);
@@ -119,6 +121,10 @@ struct MoeSize {
   bool skewed;  // the experts' shares follow Zipf's law
 };
 
+std::string name_of(const MoeSize& s) {
+  return concat("MoE layer d ", s.width, ", ", s.experts, " experts", s.skewed ? ", skewed" : "");
+}
+
 void measure(const MoeSize& s, const dist::Comm& world, Device device, bool dry) {
   const FeedForwardOptions ffn{s.width, 4 * s.width, &gelu, 0, DType::F32};
   const int runs = dry ? 1 : 20;
@@ -140,7 +146,7 @@ void measure(const MoeSize& s, const dist::Comm& world, Device device, bool dry)
         },
         device, runs);
   }
-  moe::TopKGate gate(s.width, 0, s.experts, {.policy = "all"}, DType::F32);
+  moe::TopKGate gate(s.width, 0, s.experts, {.policy = "all", .fp32 = true}, DType::F32);
   moe::MoeLayer layer(dist::make_mesh(world, int(s.experts)), ffn, {});
   initialize(gate, 1), initialize(layer, 1);
   Tensor input = normal({s.tokens, s.width}, "x", Device::CPU);
@@ -170,8 +176,7 @@ void measure(const MoeSize& s, const dist::Comm& world, Device device, bool dry)
       },
       device, runs);
   const double flops = 48.0 * 2 * double(s.tokens * s.width * s.width);
-  const std::string name = concat("MoE layer d ", s.width, ", ", s.experts, " experts, fullest ",
-                                  100 * fullest / (2 * s.tokens), " %");
+  const std::string name = concat(name_of(s), ", fullest ", 100 * fullest / (2 * s.tokens), " %");
   std::printf("%-44s %9.2f ms %10.0f TFLOP/s  dense %.2f ms, ratio %.2f\n", name.c_str(),
               seconds * 1e3, flops / seconds / 1e12, dense * 1e3, seconds / dense);
 }
@@ -186,32 +191,29 @@ int run(int argc, char** argv) {
     else if (word == "--only" && i + 1 < argc) only = argv[++i];
     else throw UserError("usage: bench_models [--dry] [--device auto|cpu|cuda] [--only PART]");
   }
+  // Each in a rank of its own, whose memory is counted anew.
+  const auto measure_each = [&](const auto& sizes) {
+    for (const auto& s : sizes)
+      if (name_of(s).find(only) != std::string::npos)
+        dist::run_ranks(
+            1, [&](dist::Runtime& r) { measure(s, r.world, r.device, dry); }, 0, device);
+  };
   dist::run_ranks(
-      1,
-      [&](dist::Runtime& runtime) {
-        std::cout << "device: " << device_name(runtime.device) << std::endl;
-        const auto wanted = [&](const std::string& name) {
-          return name.find(only) != std::string::npos;
-        };
-        const std::vector<GptSize> models =
-            dry ? std::vector<GptSize>{{"GPT tiny", 2, 32, 4, 64, 16, 2}}
-                : std::vector<GptSize>{
-                      {"GPT-2 124M, T 1024, 64k tokens", 12, 768, 12, 50304, 1024, 64},
-                      {"GPT-2 1.5B, T 1024, 8k tokens", 48, 1600, 25, 50304, 1024, 8}};
-        for (const GptSize& s : models)
-          if (wanted(s.name)) measure(s, runtime.device, dry);
-        std::vector<MoeSize> layers = {{64, 32, 4, false}, {64, 32, 4, true}};
-        if (!dry) {
-          layers.clear();
-          for (const int64_t width : {1024, 2048})
-            for (const int64_t experts : {8, 64})
-              for (const bool skewed : {false, true})
-                layers.push_back({16384, width, experts, skewed});
-        }
-        for (const MoeSize& s : layers)
-          if (wanted("MoE")) measure(s, runtime.world, runtime.device, dry);
-      },
-      0, device);
+      1, [](dist::Runtime& r) { std::cout << "device: " << device_name(r.device) << std::endl; }, 0,
+      device);
+  if (dry) {
+    measure_each(std::vector<GptSize>{{"GPT tiny", 2, 32, 4, 64, 16, 2}});
+    measure_each(std::vector<MoeSize>{{64, 32, 4, false}, {64, 32, 4, true}});
+    return 0;
+  }
+  measure_each(
+      std::vector<GptSize>{{"GPT-2 124M, T 1024, 64k tokens", 12, 768, 12, 50304, 1024, 64},
+                           {"GPT-2 1.5B, T 1024, 8k tokens", 48, 1600, 25, 50304, 1024, 8}});
+  std::vector<MoeSize> layers;
+  for (const int64_t width : {1024, 2048})
+    for (const int64_t experts : {8, 64})
+      for (const bool skewed : {false, true}) layers.push_back({16384, width, experts, skewed});
+  measure_each(layers);
   return 0;
 }
 

@@ -22,6 +22,11 @@ struct Parts {
   std::vector<int64_t> offsets;
 };
 
+// Segment m of n of a tensor's elements
+inline int64_t segment_bytes(const Tensor& t, int m, int n) {
+  return (t.numel() * (m + 1) / n - t.numel() * m / n) * size_of(t.dtype());
+}
+
 // One collective of one member, in steps: publish memory to the members of this process and read theirs in
 // place; send and receive messages to and from other processes.
 class Call {

@@ -137,8 +137,7 @@ void Comm::all_reduce(Tensor& t, Reduce op) const {
   if (on_cuda(t)) return gpu_all_reduce(t, op);
   const int n = size();
   std::vector<int64_t> sizes;
-  for (int m = 0; m < n; ++m)
-    sizes.push_back((t.numel() * (m + 1) / n - t.numel() * m / n) * size_of(t.dtype()));
+  for (int m = 0; m < n; ++m) sizes.push_back(segment_bytes(t, m, n));
   const Parts segments(t.raw(), sizes);
   collective("all_reduce", [&](Call& c) {
     for (int m = 0; m < n; ++m) {

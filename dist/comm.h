@@ -31,10 +31,12 @@ enum class ExchangeMode { Rows, Padded };
 struct CommMeter {
   struct Traffic {
     int64_t messages = 0, bytes = 0;  // as the method sees them
-    int64_t carried_bytes = 0;        // what this rank gave to MPI, however the collective is done
+    int64_t carried_bytes =
+        0;  // what this rank gave to MPI or NCCL, however the collective is done
   };
   std::map<std::pair<std::string, Level>, Traffic> entries;  // by collective kind and level
-  double seconds = 0;  // spent inside collectives, waiting included
+  double seconds =
+      0;  // spent inside collectives, waiting included; between GPUs only to start them
   void reset() { *this = {}; }
 };
 
@@ -103,7 +105,7 @@ class Comm {
                               ExchangeMode mode = ExchangeMode::Rows, int64_t capacity = 0,
                               const Tensor& into = {}) const;
   // Between start and finish rows travel by themselves: there is something to gain from chunks.
-  bool exchange_overlaps(Device device) const { return device == Device::CUDA && size() > 1; }
+  bool exchange_overlaps(Device device, ExchangeMode mode) const;
   // counts [size * k] i64: k numbers to each rank -> k numbers from each rank
   std::vector<int64_t> all_to_all_counts(const std::vector<int64_t>& counts) const;
 

@@ -53,19 +53,25 @@ std::string open_gpu_ways(const Comm& world, Device device) {
   for (const int m : world.group_->here()) here.push_back(int(devices.data<int64_t>()[m]));
   const bool reachable = cuda::open_to(here);
   const int gpus = int(std::set(places.begin(), places.end()).size());
+  user_check(reachable,
+             "ranks of this process have GPUs that cannot reach each other's memory: start one "
+             "process for each GPU");
   const bool has_nccl = gpus == n && world.rank() == 0 && !cuda::new_link_id().empty();
   if (world.all_reduce(has_nccl, Reduce::Max)) {
     world.group_->world->nccl = true;
     world.link();
     return "NCCL, one GPU a rank";
   }
-  user_check(reachable,
-             "ranks of this process have GPUs that cannot reach each other's memory: start one "
-             "process for each GPU");
   const int processes = int(world.group_->members_of.size());
   return concat(processes == n ? "" : "device copies", processes == 1 || processes == n ? "" : ", ",
                 processes == 1 ? "" : "MPI through pinned memory between processes", "; ", n,
                 " ranks on ", gpus, gpus == 1 ? " GPU" : " GPUs");
+}
+
+// To other processes without NCCL the host carries the rows.
+bool Comm::exchange_overlaps(Device device, ExchangeMode mode) const {
+  return device == Device::CUDA && size() > 1 && mode == ExchangeMode::Rows &&
+         (group_->world->nccl || group_->members_of.size() == 1);
 }
 
 // The group's link of this member, made at the first use
@@ -115,8 +121,7 @@ void Comm::gpu_all_reduce(Tensor& t, Reduce op) const {
   }
   const int n = size();
   std::vector<int64_t> bytes;  // of each member's segment
-  for (int m = 0; m < n; ++m)
-    bytes.push_back((t.numel() * (m + 1) / n - t.numel() * m / n) * size_of(t.dtype()));
+  for (int m = 0; m < n; ++m) bytes.push_back(segment_bytes(t, m, n));
   const int64_t own = bytes[rank_] / size_of(t.dtype());
   const Tensor values = Tensor::empty({n, own}, t.dtype(), t.device());
   const std::vector<Part> segments = parts_of(t, bytes);
@@ -131,12 +136,14 @@ void Comm::all_reduce_fast(Tensor& t) const {
   if (size() == 1) return;
   cuda::PeerLink& way = link();
   cuda::Event summed;
-  const auto segment = [&](int m) {
-    return (t.numel() * (m + 1) / size() - t.numel() * m / size()) * size_of(t.dtype());
-  };
+  const int64_t own = segment_bytes(t, rank_, size());
   collective("all_reduce", [&](Call& c) {
-    for (int m = 0; m < size(); ++m)
-      if (m != rank_) c.count(m, segment(m)), c.count(m, segment(rank_));
+    for (int m = 0; m < size(); ++m) {
+      if (m == rank_) continue;
+      const int64_t theirs = segment_bytes(t, m, size());
+      c.count(m, theirs), c.count(m, own);
+      c.traffic(m).carried_bytes += theirs + own;
+    }
     summed = way.sum(t);
   });
   cuda::compute_after(summed);

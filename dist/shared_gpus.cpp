@@ -4,6 +4,8 @@
 // one is on its way from or to the GPU.
 #include "dist/shared_gpus.h"
 
+#include <chrono>
+
 namespace switchyard::dist {
 namespace {
 
@@ -121,7 +123,10 @@ class SharedGpus : public PeerLink {
     if (g.is_local(from)) in.bytes = 0;
     sender_.begin(out);
     receiver_.begin(in);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(30);
     g.world->wait([&] {
+      check(std::chrono::steady_clock::now() < deadline,
+            "a message between GPUs of two processes is half an hour late");
       sender_.step(g.world->bridge, g.process_of[to], g.tag(me, to));
       receiver_.step(g.world->bridge, g.process_of[from], g.tag(from, me));
       return sender_.done() && receiver_.done();

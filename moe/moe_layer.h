@@ -112,7 +112,7 @@ class MoeLayer : public Module {
  private:
   Chunks cut(bool local, Device device) const {
     const int64_t members = comm_.size(), experts = num_experts_ / members;
-    const int64_t best = comm_.exchange_overlaps(device) ? 2 : 1;
+    const int64_t best = comm_.exchange_overlaps(device, options_.exchange) ? 2 : 1;
     const int64_t wanted = local ? 1 : options_.chunks ? options_.chunks : best;
     return {members, experts, std::min(wanted, experts)};
   }

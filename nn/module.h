@@ -88,6 +88,7 @@ inline std::vector<NamedParam> parameters(Module& m) {  // sorted by path, each 
 // tensor: an expert starts equal wherever it lives, and no rank needs the others' experts.
 inline void initialize(Module& m, uint64_t seed) {
   for (auto& [path, p] : parameters(m)) {
+    p->var.data_changed();
     Tensor t = p->var.data();
     const Init& init = p->init;
     const int64_t first = p->first_row * (t.numel() / t.dim(0));

@@ -22,7 +22,8 @@ AllocatorStats allocator_stats();  // of the calling rank thread
 // `patience` seconds ends with an error, too.
 void set_watch(std::function<void()> watch, double patience = 1800);
 
-// Either side may be on the host, which may use its side at once; only a copy to the host waits for the GPU.
+// Either side may be on the host, which may use its side at once; a copy to the host waits for the GPU, one to the GPU only while others
+// before it fill the pinned memory.
 struct Transfer {
   const std::byte* from;
   std::byte* to;

@@ -183,11 +183,6 @@ stage_model() {
   done
   logged 180 "$models" "${options[@]}" "${dry_option[@]}" --only "$only" || { detail+="bench_models: $(last_line)"; return 1; }
   cat "$work/out"
-  if [[ -z $dry ]]; then # the other grouped product
-    say "SWITCHYARD_GROUPED=wgmma"
-    SWITCHYARD_GROUPED=wgmma logged 90 "$models" "${options[@]}" --only MoE || detail+="wgmma: $(last_line)"
-    cat "$work/out"
-  fi
   if python3 -c 'import torch' 2> /dev/null; then # what a user would take instead
     logged 240 python3 bench/pytorch_models.py "${dry_option[@]}" --only "$only" || detail+="PyTorch: $(last_line)"
     cat "$work/out"

@@ -57,8 +57,8 @@ struct TrainConfig {
       "lowest value on the validation set is best", {"loss", "nll_loss"});
     v(log_interval, "log-interval", "updates between log records");
     v(log_format, "log-format", "progress on standard error", {"simple", "none"});
-    v.refused("fp16", "half precision is not supported");
-    v.refused("memory-efficient-fp16", "half precision is not supported");
+    v.refused("fp16", "use --precision bf16");
+    v.refused("memory-efficient-fp16", "use --precision bf16");
   }
 };
 
@@ -87,7 +87,8 @@ inline void check_unchanged(const OptionList& stored, const OptionList& now,
   const std::vector<std::string> may_change = split_list(
       "max-update, save-dir, resume, restore-file, overwrite, no-save, save-interval-updates, "
       "write-checkpoints-asynchronously, keep-interval-updates, validate-interval-updates, "
-      "log-interval, log-format, dry-run, checkpoint-activations, stop-min-lr, data, device");
+      "log-interval, log-format, dry-run, checkpoint-activations, stop-min-lr, data, device, "
+      "reduction");
   for (size_t i = 0; i < now.options.size(); ++i) {
     const Option &then = stored.options[i], &option = now.options[i];
     const std::string& name = option.names[0];

@@ -57,6 +57,7 @@ struct Trainer {
     if (start.empty()) return;
     const bool resume = !config.resume.empty();  // else --restore-file: only the parameters
     load_checkpoint(start, checkpoint_entries(params, resume ? &optimizer : nullptr));
+    for (const NamedParam& p : params) p.param->var.data_changed();
     if (!resume) return;
     const Attributes state = open_checkpoint(start, false).attrs("/state");
     update = std::get<int64_t>(state.at("update"));

@@ -1,3 +1,4 @@
+// twins/elementwise.h on the CPU.
 #include "tensor/adam.h"
 #include "tensor/cpu/loops.h"
 

@@ -1,3 +1,4 @@
+// twins/gate.h on the CPU.
 #include "tensor/gate.h"
 
 #include "tensor/cpu/loops.h"

@@ -1,3 +1,4 @@
+// twins/random.h on the CPU.
 #include "tensor/cpu/loops.h"
 
 namespace switchyard::cpu {

@@ -1,3 +1,4 @@
+// twins/softmax.h on the CPU, and the sums over rows of layer norm.
 #include "tensor/cpu/loops.h"
 
 namespace switchyard::cpu {

@@ -1,3 +1,4 @@
+// twins/elementwise.h on the GPU.
 #include "tensor/adam.h"
 #include "tensor/cuda/loops.h"
 

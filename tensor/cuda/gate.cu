@@ -1,3 +1,4 @@
+// twins/gate.h on the GPU, a thread for each row.
 #include "tensor/gate.h"
 
 #include "tensor/cuda/loops.h"

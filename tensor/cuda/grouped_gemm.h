@@ -10,9 +10,8 @@ namespace switchyard::cuda {
 
 enum class GroupedKind { Mma, Wgmma };
 
-// What the products below use by default: Mma, or what SWITCHYARD_GROUPED=mma|wgmma says
-GroupedKind grouped_product_kind();
-bool wgmma_available();  // the rank's GPU and driver can run GroupedKind::Wgmma
+GroupedKind grouped_product_kind();  // what the products below use by default
+bool wgmma_available();              // the rank's GPU and driver can run GroupedKind::Wgmma
 
 struct GroupedChoice {  // for benches and tests; the default is right elsewhere
   GroupedKind kind = grouped_product_kind();

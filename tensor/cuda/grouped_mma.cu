@@ -3,8 +3,6 @@
 // the present one is stored.
 // Read before: grouped_kernel.h. Read next: grouped_wgmma.cu.
 #include <algorithm>
-#include <cstdlib>
-#include <string>
 
 #include "tensor/cuda/grouped_gemm.h"
 #include "tensor/cuda/grouped_kernel.h"
@@ -222,14 +220,7 @@ void check_offsets(const Tensor& offsets, int64_t n) {
 }  // namespace
 
 // wgmma is off until a run on a GPU has confirmed it: then it is the faster one where it is available.
-GroupedKind grouped_product_kind() {
-  const char* wanted = std::getenv("SWITCHYARD_GROUPED");
-  const std::string kind = wanted ? wanted : "mma";
-  if (kind == "mma") return GroupedKind::Mma;
-  user_check(kind == "wgmma", concat("SWITCHYARD_GROUPED=", kind, ": expected mma or wgmma"));
-  user_check(wgmma_available(), "SWITCHYARD_GROUPED=wgmma needs an H100 or H200");
-  return GroupedKind::Wgmma;
-}
+GroupedKind grouped_product_kind() { return GroupedKind::Mma; }
 
 void grouped_mma(const Tensor& x, const Tensor& offsets, const Tensor& w, bool transpose_w,
                  const Tensor& bias, Tensor& y, GroupedChoice choice) {

@@ -1,3 +1,4 @@
+// twins/softmax.h on the GPU, and the sums over rows of layer norm.
 #include "tensor/cuda/segment_sums.h"
 
 namespace switchyard::cuda {

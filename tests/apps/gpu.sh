@@ -27,10 +27,16 @@ exchange own "NCCL, one GPU a rank"
 exchange two "device copies; 4 ranks on 2 GPUs"
 grep -q '^device *CPU' "$work/cpu.log" && pass || fail "the banner names no CPU"
 
+# bf16: one digest as well
+train half 1 "$gpu" --device cuda --precision bf16 "${options[@]}"
+train half2 2 "$gpu" --device cuda --precision bf16 "${options[@]}"
+EMULATED_GPUS=4 train half4 1 "$gpu" --device cuda --precision bf16 "${options[@]}"
+for run in half2 half4; do same "digest of $run" "$(digest "$work/half")" "$(digest "$work/$run")"; done
+
 # NCCL's own sums
 EMULATED_GPUS=4 train fast 1 "$gpu" --device auto --reduction fast "${options[@]}"
 refused 'every rank needs a GPU of its own' "$gpu" --reduction fast --device cuda --preset tiny --ranks 2 --max-update 1 --save-dir "$work/none"
-refused 'exchange here: on the CPU' "$apps/train_hmoe" --reduction fast --device cpu --preset tiny --max-update 1 --save-dir "$work/none"
+refused 'exchange here: on the CPU' "$apps/train_hmoe" --reduction fast --device cpu --preset tiny --ranks 2 --max-update 1 --save-dir "$work/none"
 
 # Losses and norms of the updates agree to rounding.
 numbers() { grep '"kind":"train"' "$1/log.jsonl" | grep -o '"\(loss\|gnorm\)":[^,}]*' | cut -d: -f2; }
@@ -39,6 +45,7 @@ close() { # WHAT A B
     off($1, $2) > 1e-5 * $1 { bad = 1 } END { exit bad || NR != 6 }'; then pass; else fail "$1"; fi
 }
 close "losses with NCCL's sums" "$work/fast" "$work/own"
+[[ $(digest "$work/fast") != "$(digest "$work/own")" ]] && pass || fail "--reduction fast sums as the tree does"
 close "losses on GPU and CPU" "$work/gpu1" "$work/cpu"
 
 # Both ways: two updates here, the third there

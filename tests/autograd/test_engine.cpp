@@ -39,6 +39,15 @@ TEST(Engine, GradientsAddUpOverUsesAndCalls) {
 
 // Parts share the leaf's memory and its gradient; so do their converted copies.
 TEST(Engine, GradientsOfPartsLandInTheLeaf) {
+  for (const std::vector<int>& order : {std::vector{0, 1, 2}, {2, 1, 0}, {0, 2}, {1}, {1, 1, 0}}) {
+    const Var x(Tensor::of<float>({1, 2, 3}, {3, 1}), true);
+    std::vector<float> want(3);
+    for (const int i : order) {
+      backward(sum(scale(part(x, i, i + 1), i + 4)));
+      want[size_t(i)] += float(i + 4);
+    }
+    EXPECT_EQ(x.grad().to_vector<float>(), want);
+  }
   const Var w(Tensor::of<float>({1, 2, 3, 4}, {4, 1}), true);
   backward(sum(scale(part(w, 2, 4), 5)));
   EXPECT_EQ(w.grad().to_vector<float>(), (std::vector<float>{0, 0, 5, 5}));

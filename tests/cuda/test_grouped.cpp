@@ -204,18 +204,5 @@ TEST(CudaGrouped, RefusesWidthsThatDoNotFit) {
                Error);
 }
 
-TEST(CudaGrouped, TheEnvironmentChooses) {
-  EXPECT_EQ(cuda::grouped_product_kind(), cuda::GroupedKind::Mma);
-  setenv("SWITCHYARD_GROUPED", "wgmma", 1);
-  if (cuda::wgmma_available()) {
-    EXPECT_EQ(cuda::GroupedChoice().kind, cuda::GroupedKind::Wgmma);
-  } else {
-    EXPECT_THROW(cuda::grouped_product_kind(), UserError);
-  }
-  setenv("SWITCHYARD_GROUPED", "cublas", 1);
-  EXPECT_THROW(cuda::grouped_product_kind(), UserError);
-  unsetenv("SWITCHYARD_GROUPED");
-}
-
 }  // namespace
 }  // namespace switchyard

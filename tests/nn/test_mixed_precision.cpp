@@ -75,5 +75,20 @@ TEST(MixedPrecision, AStepMovesTheParametersAndTheirCopies) {
     EXPECT_NEAR(after[i], before[i] - 2.5, 0.05);
 }
 
+TEST(MixedPrecision, SumsAreF32AndTheirGradientsBf16) {
+  const auto x = [] { return Var(Tensor::of<float>({1, 2, 3, 4}, {2, 2}).to(DType::BF16), true); };
+  const Var a = x(), b = x(), c = x();
+  const Var s = sum(a), d = dot(b, Tensor::full({4}, 2, DType::BF16)), m = mean_rows(c);
+  for (const Var& y : {s, d, m}) EXPECT_EQ(y.data().dtype(), DType::F32);
+  EXPECT_EQ(values(s.data()), (std::vector<double>{10}));
+  EXPECT_EQ(values(d.data()), (std::vector<double>{20}));
+  EXPECT_EQ(values(m.data()), (std::vector<double>{2, 3}));
+  backward({s, d, m});
+  for (const Var& y : {a, b, c}) EXPECT_EQ(y.grad().dtype(), DType::BF16);
+  EXPECT_EQ(values(a.grad()), (std::vector<double>{1, 1, 1, 1}));
+  EXPECT_EQ(values(b.grad()), (std::vector<double>{2, 2, 2, 2}));
+  EXPECT_EQ(values(c.grad()), (std::vector<double>{0.5, 0.5, 0.5, 0.5}));
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -169,7 +169,8 @@ bool inside_allocation(const void* p, size_t bytes);  // all of them in one that
 extern std::atomic<bool> stuck;  // the GPU never gets anything done: queries say so
 
 // A kernel's pointers point to device memory, or nowhere. const T* is read, T* written; what a structure points
-// to counts as written (one with padding may hold old pointers, and is not looked at).
+// to counts as written. Not looked at are structures with padding, which may hold old pointers, or with
+// floating-point members, and so the grouped products.
 template <class T>
 void use_argument(Work& work, const T& argument) {
   if constexpr (std::is_pointer_v<T>) {
