@@ -7,38 +7,32 @@
 namespace switchyard::bench {
 namespace {
 
-void elementwise_cases(Bench& b) {
+// bytes: of a call for each element in f32; half of it in bf16
+void elementwise_cases(Bench& b, DType t) {
   const int64_t n = b.dry ? 16 : 32768, c = b.dry ? 32 : 1024;
-  const double N = double(n * c);
+  const double N = double(n * c * size_of(t)) / 4;
+  const std::string type = t == DType::F32 ? "" : concat(", ", name_of(t));
   const RandomStream r = random_stream(2, "bench");
   // y = f(x...) with some inputs of the same shape
-  const auto unary = [&](std::string name, double bytes, auto f, DType out = DType::F32) {
-    b.memory(std::move(name), bytes * N, [&b, n, c, f, out] {
-      return [x = b.normal({n, c}), y = b.space({n, c}, out), f]() mutable { f(x, y); };
+  const auto unary = [&](std::string name, double bytes, auto f) {
+    b.memory(name + type, bytes * N, [&b, n, c, f, t] {
+      return [x = b.normal({n, c}, t), y = b.space({n, c}, t), f]() mutable { f(x, y); };
     });
   };
   const auto binary = [&](std::string name, double bytes, auto f) {
-    b.memory(std::move(name), bytes * N, [&b, n, c, f] {
-      return [x = b.normal({n, c}), z = b.normal({n, c}), y = b.normal({n, c}), f]() mutable {
-        f(x, z, y);
-      };
+    b.memory(name + type, bytes * N, [&b, n, c, f, t] {
+      return [x = b.normal({n, c}, t), z = b.normal({n, c}, t), y = b.normal({n, c}, t),
+              f]() mutable { f(x, z, y); };
     });
   };
   // y has one element for each row
   const auto per_row = [&](std::string name, double bytes, DType out, auto f) {
-    b.memory(std::move(name), bytes * N, [&b, n, c, f, out] {
-      return [x = b.normal({n, c}), z = b.normal({n, c}), y = b.space({n}, out), f]() mutable {
-        f(x, z, y);
-      };
+    b.memory(name + type, bytes * N, [&b, n, c, f, out, t] {
+      return [x = b.normal({n, c}, t), z = b.normal({n, c}, t), y = b.space({n}, out),
+              f]() mutable { f(x, z, y); };
     });
   };
   unary("fill", 4, [](auto&, auto& y) { fill(1.5, y); });
-  unary("convert f32 f32", 8, [](auto& x, auto& y) { convert(x, y); });
-  unary(
-      "convert f32 bf16", 6, [](auto& x, auto& y) { convert(x, y); }, DType::BF16);
-  unary("random_uniform", 4, [r](auto&, auto& y) { random_uniform(r, 0, 0.0, 1.0, y); });
-  unary("random_normal", 4, [r](auto&, auto& y) { random_normal(r, 0, 1.0, y); });
-  unary("random_gumbel", 4, [r](auto&, auto& y) { random_gumbel(r, Tensor(), y); });
   unary("dropout", 8, [r](auto& x, auto& y) { dropout(x, Tensor(), r, 0.1, y); });
   unary("scale", 8, [](auto& x, auto& y) { scale(1.5, x, y); });
   unary("axpy", 12, [](auto& x, auto& y) { axpy(1e-3, x, y); });
@@ -51,14 +45,22 @@ void elementwise_cases(Bench& b) {
 #undef SWITCHYARD_BENCH_UNARY
   per_row("row_dot", 8, DType::F32, [](auto& x, auto& z, auto& y) { row_dot(x, z, y); });
   per_row("argmax_rows", 4, DType::I64, [](auto& x, auto&, auto& y) { argmax_rows(x, y); });
-  b.memory("scale_rows", 8 * N, [&b, n, c] {
-    return [x = b.normal({n, c}), s = b.normal({n}), y = b.space({n, c})]() mutable {
+  b.memory("scale_rows" + type, 8 * N, [&b, n, c, t] {
+    return [x = b.normal({n, c}, t), s = b.normal({n}), y = b.space({n, c}, t)]() mutable {
       scale_rows(x, s, y);
     };
   });
-  b.memory("sum_all", 4 * N, [&b, n, c] {
-    return [x = b.normal({n, c}), y = b.space({1}, DType::F64)]() mutable { sum_all(x, y); };
+  b.memory("sum_all" + type, 4 * N, [&b, n, c, t] {
+    return [x = b.normal({n, c}, t), y = b.space({1}, DType::F64)]() mutable { sum_all(x, y); };
   });
+  if (t != DType::F32) return;
+  b.memory("convert f32 bf16", 6 * N, [&b, n, c] {
+    return [x = b.normal({n, c}), y = b.space({n, c}, DType::BF16)]() mutable { convert(x, y); };
+  });
+  unary("convert f32 f32", 8, [](auto& x, auto& y) { convert(x, y); });
+  unary("random_uniform", 4, [r](auto&, auto& y) { random_uniform(r, 0, 0.0, 1.0, y); });
+  unary("random_normal", 4, [r](auto&, auto& y) { random_normal(r, 0, 1.0, y); });
+  unary("random_gumbel", 4, [r](auto&, auto& y) { random_gumbel(r, Tensor(), y); });
   b.memory("squared_norm_blocks", 4 * N, [&b, n, c] {
     return [x = b.normal({n, c}), y = b.space({(n * c + 4095) / 4096}, DType::F64)]() mutable {
       squared_norm_blocks(x, y);
@@ -72,75 +74,78 @@ void elementwise_cases(Bench& b) {
   });
 }
 
-void row_cases(Bench& b) {
+void row_cases(Bench& b, DType t) {
   const int64_t n = b.dry ? 16 : 32768, c = b.dry ? 32 : 1024, k = 2;
-  const double N = double(n * c);
-  b.memory("layer_norm_forward", 8 * N, [&b, n, c] {
-    return [x = b.normal({n, c}), w = b.normal({c}), z = b.normal({c}), y = b.space({n, c}),
+  const double N = double(n * c * size_of(t)) / 4;
+  const std::string type = t == DType::F32 ? "" : concat(", ", name_of(t));
+  b.memory("layer_norm_forward" + type, 8 * N, [&b, n, c, t] {
+    return [x = b.normal({n, c}, t), w = b.normal({c}), z = b.normal({c}), y = b.space({n, c}, t),
             mean = b.space({n}),
             rstd = b.space({n})]() mutable { layer_norm_forward(x, w, z, 1e-5, y, mean, rstd); };
   });
-  b.memory("layer_norm_backward", 12 * N, [&b, n, c] {
-    return
-        [x = b.normal({n, c}), w = b.normal({c}), s = Tensor::full({n}, 1.0, DType::F32, b.device),
-         dy = b.normal({n, c}), dx = b.space({n, c}), dw = b.space({c}),
-         db = b.space({c})]() mutable { layer_norm_backward(x, w, s, s, dy, dx, dw, db); };
+  b.memory("layer_norm_backward" + type, 12 * N, [&b, n, c, t] {
+    return [x = b.normal({n, c}, t), w = b.normal({c}),
+            s = Tensor::full({n}, 1.0, DType::F32, b.device), dy = b.normal({n, c}, t),
+            dx = b.space({n, c}, t), dw = b.space({c}),
+            db = b.space({c})]() mutable { layer_norm_backward(x, w, s, s, dy, dx, dw, db); };
   });
-  b.memory("softmax_forward", 8 * N, [&b, n, c] {
-    return [x = b.normal({n, c}), y = b.space({n, c})]() mutable { softmax_forward(x, y); };
+  b.memory("softmax_forward" + type, 8 * N, [&b, n, c, t] {
+    return [x = b.normal({n, c}, t), y = b.space({n, c}, t)]() mutable { softmax_forward(x, y); };
   });
-  b.memory("softmax_backward", 12 * N, [&b, n, c] {
-    return [y = b.normal({n, c}), dy = b.normal({n, c}), dx = b.space({n, c})]() mutable {
+  b.memory("softmax_backward" + type, 12 * N, [&b, n, c, t] {
+    return [y = b.normal({n, c}, t), dy = b.normal({n, c}, t), dx = b.space({n, c}, t)]() mutable {
       softmax_backward(y, dy, dx);
     };
   });
-  b.memory("log_softmax_forward", 8 * N, [&b, n, c] {
-    return [x = b.normal({n, c}), y = b.space({n, c})]() mutable { log_softmax_forward(x, y); };
+  b.memory("log_softmax_forward" + type, 8 * N, [&b, n, c, t] {
+    return
+        [x = b.normal({n, c}, t), y = b.space({n, c}, t)]() mutable { log_softmax_forward(x, y); };
   });
-  b.memory("softmax_forward, 64 experts", double(8 * n * 64), [&b, n] {
-    return [x = b.normal({n, 64}), y = b.space({n, 64})]() mutable { softmax_forward(x, y); };
+  b.memory("softmax_forward, 64 experts" + type, double(2 * n * 64 * size_of(t)), [&b, n, t] {
+    return [x = b.normal({n, 64}, t), y = b.space({n, 64}, t)]() mutable { softmax_forward(x, y); };
   });
   const auto shuffled = [n](int64_t i) { return i * 40503 % n; };  // odd: a permutation of 2^k rows
-  b.memory("gather_rows", 8 * N, [&b, n, c, shuffled] {
-    return [x = b.normal({n, c}), i = b.ints(shuffled, n), y = b.space({n, c})]() mutable {
+  b.memory("gather_rows" + type, 8 * N, [&b, n, c, t, shuffled] {
+    return [x = b.normal({n, c}, t), i = b.ints(shuffled, n), y = b.space({n, c}, t)]() mutable {
       gather_rows(x, i, y);
     };
   });
-  b.memory("scatter_add_rows", 12 * N, [&b, n, c, shuffled] {
-    return [x = b.normal({n, c}), i = b.ints(shuffled, n), y = b.normal({n, c})]() mutable {
+  b.memory("scatter_add_rows" + type, 12 * N, [&b, n, c, t, shuffled] {
+    return [x = b.normal({n, c}, t), i = b.ints(shuffled, n), y = b.normal({n, c}, t)]() mutable {
       scatter_add_rows(x, i, y);
     };
   });
   // n rows of n / 2 tokens with two choices each
-  b.memory("combine_forward, k=2", 6 * N, [&b, n, c, k, shuffled] {
-    return [rows = b.normal({n, c}), o = b.ints([k](int64_t i) { return k * i; }, n / k + 1),
+  b.memory("combine_forward, k=2" + type, 6 * N, [&b, n, c, k, t, shuffled] {
+    return [rows = b.normal({n, c}, t), o = b.ints([k](int64_t i) { return k * i; }, n / k + 1),
             p = b.ints(shuffled, n), w = b.normal({n}),
-            y = b.space({n / k, c})]() mutable { combine_forward(rows, o, p, w, y); };
+            y = b.space({n / k, c}, t)]() mutable { combine_forward(rows, o, p, w, y); };
   });
-  b.memory("combine_backward, k=2", 10 * N, [&b, n, c, k, shuffled] {
-    return [dy = b.normal({n / k, c}), rows = b.normal({n, c}),
+  b.memory("combine_backward, k=2" + type, 10 * N, [&b, n, c, k, t, shuffled] {
+    return [dy = b.normal({n / k, c}, t), rows = b.normal({n, c}, t),
             o = b.ints([k](int64_t i) { return k * i; }, n / k + 1), p = b.ints(shuffled, n),
-            w = b.normal({n}), dx = b.space({n, c}),
+            w = b.normal({n}), dx = b.space({n, c}, t),
             dw = b.space({n})]() mutable { combine_backward(dy, rows, o, p, w, dx, dw); };
   });
-  b.memory("grouped_sum_rows, 8 groups", 4 * N, [&b, n, c] {
-    return [x = b.normal({n, c}), o = Bench::even_offsets(8, n / 8),
+  b.memory("grouped_sum_rows, 8 groups" + type, 4 * N, [&b, n, c, t] {
+    return [x = b.normal({n, c}, t), o = Bench::even_offsets(8, n / 8),
             y = b.space({8, c})]() mutable { grouped_sum_rows(x, o, y); };
   });
   const int64_t rows = b.dry ? 8 : 8192, V = b.dry ? 50 : 32000;
   const auto target = [V](int64_t i) { return i * 7919 % V; };
-  b.memory("cross_entropy_forward", double(4 * rows * V), [&b, rows, V, target] {
-    return [x = b.normal({rows, V}), t = b.ints(target, rows), loss = b.space({rows}),
+  b.memory("cross_entropy_forward" + type, double(rows * V * size_of(t)), [&b, rows, V, target, t] {
+    return [x = b.normal({rows, V}, t), t = b.ints(target, rows), loss = b.space({rows}),
             nll = b.space({rows}), lse = b.space({rows})]() mutable {
       cross_entropy_forward(x, t, -1, 0.1, loss, nll, lse);
     };
   });
-  b.memory("cross_entropy_backward", double(8 * rows * V), [&b, rows, V, target] {
-    return [x = b.normal({rows, V}), t = b.ints(target, rows), lse = b.normal({rows}),
-            dloss = b.normal({rows}), dx = b.space({rows, V})]() mutable {
-      cross_entropy_backward(x, t, -1, 0.1, lse, dloss, dx);
-    };
-  });
+  b.memory("cross_entropy_backward" + type, double(2 * rows * V * size_of(t)),
+           [&b, rows, V, target, t] {
+             return [x = b.normal({rows, V}, t), t = b.ints(target, rows), lse = b.normal({rows}),
+                     dloss = b.normal({rows}), dx = b.space({rows, V}, t)]() mutable {
+               cross_entropy_backward(x, t, -1, 0.1, lse, dloss, dx);
+             };
+           });
 }
 
 // R rows in groups of equal size, d -> h, and the gradients of input and weight
@@ -250,8 +255,10 @@ void cudnn_cases(Bench& b, int64_t B, int64_t T, int64_t H, int64_t D) {
 }  // namespace
 
 void add_cases(Bench& b) {
-  elementwise_cases(b);
-  row_cases(b);
+  for (const DType t : {DType::F32, DType::BF16}) {
+    elementwise_cases(b, t);
+    row_cases(b, t);
+  }
   const bool dry = b.dry;
   const std::vector<DType> types =
       dry ? std::vector{DType::F32} : std::vector{DType::F32, DType::BF16};
