@@ -8,7 +8,7 @@ cmake --build "$build" -j "$(nproc)" --target test_gpu bench_gpu bench_models tr
 rm -rf "$dir"
 mkdir -p "$dir/lib"
 cp "$build"/tests/test_gpu "$build"/bench_gpu "$build"/bench_models apps/train_hmoe "$(command -v jq)" "$dir"
-strip --strip-debug "$dir"/*
+strip --strip-debug "$dir"/{test_gpu,bench_gpu,bench_models,train_hmoe,jq}
 copy_libraries() { # of the given programs or libraries
   ldd "$@" 2> /dev/null | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
     grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux.*|libcuda.*|libcublas.*|libcudnn.*|libnccl.*)\.so' | xargs -r cp -Lnt "$dir/lib" || true
