@@ -12,26 +12,26 @@ void fill_columns(double value, const Tensor& column, Tensor& y) {
   });
 }
 
-void gather_columns(const Tensor& x, const Tensor& column, Tensor& y) {
-  const int64_t n = rows_of(x), c = columns_of(x), k = columns_of(column);
-  check_numel("gather_columns", n * k, column, y);
-  check_index("gather_columns", column, c, 0);
+namespace {
+// F<T> on every row of `wide` [n, c], which is x or y, and the columns chosen of it: the other is [n, k]
+template <template <class> class F>
+void at_columns(const char* kernel, const Tensor& wide, const Tensor& x, const Tensor& column,
+                Tensor& y) {
+  const int64_t n = rows_of(wide), c = columns_of(wide), k = columns_of(column);
+  check_numel(kernel, n * k, column, &wide == &x ? y : x);
+  check_index(kernel, column, c, 0);
   const Tensor at = on_device(column);
   FLOAT_DISPATCH(x.dtype(), T, {
-    each_index(n, k,
-               gate::GatherColumns<T>{pointer<T>(x), at.data<int64_t>(), pointer<T>(y), c, k});
+    each_index(n, k, F<T>{pointer<T>(x), at.data<int64_t>(), pointer<T>(y), c, k});
   });
 }
+}  // namespace
 
+void gather_columns(const Tensor& x, const Tensor& column, Tensor& y) {
+  at_columns<gate::GatherColumns>("gather_columns", x, x, column, y);
+}
 void scatter_add_columns(const Tensor& x, const Tensor& column, Tensor& y) {
-  const int64_t n = rows_of(y), c = columns_of(y), k = columns_of(column);
-  check_numel("scatter_add_columns", n * k, column, x);
-  check_index("scatter_add_columns", column, c, 0);
-  const Tensor at = on_device(column);
-  FLOAT_DISPATCH(x.dtype(), T, {
-    each_index(n, k,
-               gate::ScatterAddColumns<T>{pointer<T>(x), at.data<int64_t>(), pointer<T>(y), c, k});
-  });
+  at_columns<gate::ScatterAddColumns>("scatter_add_columns", y, x, column, y);
 }
 
 void row_entropy(const Tensor& p, Tensor& y) {

@@ -35,6 +35,18 @@ struct TrainResult {
       gradients;  // of the first update, by path (Adam's first moment times 10)
 };
 
+// f(trainer) with all that a rank needs to train
+inline void with_trainer(const HmoeAppConfig& c, dist::Runtime& runtime,
+                         const std::function<void(Trainer&)>& f) {
+  const auto source = open_source(c.data, 1);
+  const dist::Mesh mesh = make_hmoe_mesh(c, runtime.world);
+  const auto model = make_hmoe_model(c, source->vocabulary_size(), mesh, runtime.device);
+  initialize(*model, 1);
+  TranslationTask task(source, c.data, *model, criterion_options(c), runtime.world, 1);
+  Trainer trainer{c.train, c.optim, task, runtime, mesh, ""};
+  f(trainer);
+}
+
 inline TrainResult train(HmoeAppConfig c, int64_t updates) {
   c.train.save_dir =
       (std::filesystem::temp_directory_path() /
@@ -45,12 +57,7 @@ inline TrainResult train(HmoeAppConfig c, int64_t updates) {
   dist::run_ranks(
       c.train.ranks,
       [&](dist::Runtime& runtime) {
-        const auto source = open_source(c.data, 1);
-        const dist::Mesh mesh = make_hmoe_mesh(c, runtime.world);
-        const auto model = make_hmoe_model(c, source->vocabulary_size(), mesh, runtime.device);
-        initialize(*model, 1);
-        TranslationTask task(source, c.data, *model, criterion_options(c), runtime.world, 1);
-        Trainer{c.train, c.optim, task, runtime, mesh, ""}.fit("");
+        with_trainer(c, runtime, [](Trainer& trainer) { trainer.fit(""); });
       },
       0, c.train.device);
   TrainResult r;

@@ -61,19 +61,15 @@ TEST_F(CudaTrainingOpen, WaitsOfAnUpdate) {
       dist::run_ranks(
           1,
           [&](dist::Runtime& runtime) {
-            const auto source = open_source(c.data, 1);
-            const dist::Mesh mesh = make_hmoe_mesh(c, runtime.world);
-            const auto model = make_hmoe_model(c, source->vocabulary_size(), mesh, runtime.device);
-            initialize(*model, 1);
-            TranslationTask task(source, c.data, *model, criterion_options(c), runtime.world, 1);
-            Trainer trainer{c.train, c.optim, task, runtime, mesh, ""};
-            trainer.load("");
-            trainer.log = std::make_unique<TrainLog>(runtime, c.train.save_dir, 0, 10, false);
-            for (int update = 0; update < 3; ++update) {
-              const int64_t before = cuda::waits();
-              trainer.step();
-              EXPECT_EQ(cuda::waits() - before, 2 * gates + 2) << "update " << update + 1;
-            }
+            with_trainer(c, runtime, [&](Trainer& trainer) {
+              trainer.load("");
+              trainer.log = std::make_unique<TrainLog>(runtime, c.train.save_dir, 0, 10, false);
+              for (int update = 0; update < 3; ++update) {
+                const int64_t before = cuda::waits();
+                trainer.step();
+                EXPECT_EQ(cuda::waits() - before, 2 * gates + 2) << "update " << update + 1;
+              }
+            });
           },
           0, "cuda");
       std::filesystem::remove_all(c.train.save_dir);
