@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "bench/gpu_cases.h"
+#include "bench/main.h"
 
 namespace switchyard::bench {
 namespace {
@@ -61,10 +62,5 @@ int run(int argc, char** argv) {
 }  // namespace switchyard::bench
 
 int main(int argc, char** argv) {
-  try {
-    return switchyard::bench::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
-    return 2;
-  }
+  return switchyard::bench::guarded(switchyard::bench::run, argc, argv);
 }

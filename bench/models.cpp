@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "bench/main.h"
 #include "dist/runtime.h"
 #include "moe/balance.h"
 #include "moe/moe_layer.h"
@@ -221,10 +222,5 @@ int run(int argc, char** argv) {
 }  // namespace switchyard::bench
 
 int main(int argc, char** argv) {
-  try {
-    return switchyard::bench::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
-    return 2;
-  }
+  return switchyard::bench::guarded(switchyard::bench::run, argc, argv);
 }
